@@ -1,0 +1,119 @@
+"""Builds the environments of this checkout: `main` in .venv, `full` (Python 3.10) in the cache.
+
+`python3 .ci/environment.py main` needs Python 3.11 to 3.13 and its standard library only;
+`.venv/bin/python .ci/environment.py full` comes after it. Each prints the interpreter on stdout.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+STAMP = "neurokd-built-from"  # written last: an environment without it was interrupted
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def settings() -> dict[str, Any]:
+    import tomllib  # here, so that an older Python gets as far as being told that it is too old
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def digest(*parts: object) -> str:
+    """Names what an environment is built from: the pins, and what else it depends on."""
+    state = hashlib.sha256((ROOT / "constraints.txt").read_bytes())
+    state.update(json.dumps(parts, sort_keys=True).encode())
+    return state.hexdigest()[:16]
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Only one process builds; the others wait and then find it built."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def is_built(folder: Path, key: str) -> bool:
+    stamp = folder / STAMP
+    return stamp.is_file() and stamp.read_text() == key
+
+
+def install(python: Path, *requirements: str) -> None:
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    constraints = ["-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*command, *constraints, *requirements], check=True, stdout=sys.stderr)
+
+
+def main_environment() -> Path:
+    """.venv, in which neurokd is installed from this checkout; reused while its pins hold."""
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        sys.exit(f"{sys.executable} is Python {sys.version.split()[0]}; 3.11 to 3.13 is needed")
+    folder = ROOT / ".venv"
+    python = folder / "bin" / "python"
+    # The folder is part of the key: an editable install names the checkout it belongs to.
+    found = settings()
+    key = digest(found["project"], found["tool"]["setuptools"], sys.version, str(ROOT))
+    with lock(ROOT / ".venv.lock"):
+        if not is_built(folder, key):
+            say(f"building {folder} (a few minutes, once)")
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            install(python, "-e", f"{ROOT}[dev]")
+            (folder / STAMP).write_text(key)
+    return python
+
+
+def full_environment() -> Path:
+    """Python 3.10 with lava-dl and all that neurokd needs, but not neurokd itself.
+
+    The tests import neurokd from the checkout, so every checkout with these pins shares it.
+    """
+    from neurokd.errors import BackendUnavailableError
+    from neurokd.hardware.lava_environment import cache_folder, find_python
+
+    try:
+        base = find_python()
+    except BackendUnavailableError as error:
+        sys.exit(error.line())
+    project = settings()["project"]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *extras["lava-dl"], *extras["test"]]
+    key = digest(requirements, base)
+    folder = cache_folder() / f"full-{key}"
+    with lock(folder.with_suffix(".lock")):
+        if not is_built(folder, key):
+            say(f"building {folder} (Python 3.10 with lava-dl and torch 2.3.1: 6 GB, once)")
+            beside = folder.with_suffix(".partial")
+            shutil.rmtree(beside, ignore_errors=True)
+            subprocess.run([base, "-m", "venv", str(beside)], check=True)
+            python = beside / "bin" / "python"
+            install(python, *requirements)
+            (beside / STAMP).write_text(key)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(beside, folder)
+    return folder / "bin" / "python"
+
+
+if __name__ == "__main__":
+    builders = {"main": main_environment, "full": full_environment}
+    if len(sys.argv) != 2 or sys.argv[1] not in builders:
+        sys.exit(__doc__)
+    try:
+        print(builders[sys.argv[1]]())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"this step failed: {' '.join(error.cmd)}")

@@ -1,0 +1,138 @@
+"""Folding what NIR has no node for: batch normalisation, averages, additions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from neurokd.export.trace_layer import Floats, Layer, Layers, consumers
+from neurokd.export.trace_modules import refuse
+
+_LINEAR = ("linear", "conv")
+
+
+def fold(layers: Layers) -> Layers:
+    """All folds, in order; the result holds no norm, no add and only pools of scale 1."""
+    return dissolve_additions(fold_averages(fold_norms(layers)))
+
+
+def fold_norms(layers: Layers) -> Layers:
+    """scale · (W x + b) + shift becomes one linear layer.
+
+    Raises: `UnsupportedModuleError` where no linear layer feeds the normalisation alone.
+    """
+    result = dict(layers)
+    for norm in [layer for layer in layers.values() if layer.kind == "norm"]:
+        before = result[norm.sources[0]]
+        if before.kind not in _LINEAR or len(consumers(result, before.name)) != 1:
+            raise refuse(
+                norm.path,
+                "batch normalisation needs a linear layer of its own directly before it",
+                "put it directly after a Conv2d or Linear that nothing else reads",
+                f"{before.kind} {before.path!r} before it",
+            )
+        scale = norm.arrays["scale"]
+        shift = norm.arrays["shift"]
+        if "bias" in before.arrays:
+            shift = shift + scale * before.arrays["bias"]
+        weight = _scale_rows(before, scale)
+        result[before.name] = replace(
+            before, arrays={**before.arrays, "weight": weight, "bias": shift}
+        )
+        result = _remove(result, norm.name, (before.name,))
+    return result
+
+
+def fold_averages(layers: Layers) -> Layers:
+    """A pool's scale moves into all the linear layers after it, else into the one before it.
+
+    Raises: `UnsupportedModuleError` where there is neither.
+    """
+    result = dict(layers)
+    for pool in [layer for layer in layers.values() if layer.kind == "pool"]:
+        scale = float(pool.arrays["scale"])
+        if scale == 1.0:
+            continue
+        after = _linear_after(result, pool.name)
+        before = None if after else _linear_before(result, pool)
+        if after:
+            for layer in after:
+                weight = result[layer].arrays["weight"] * scale
+                arrays = {**result[layer].arrays, "weight": weight}
+                result[layer] = replace(result[layer], arrays=arrays)
+        elif before:
+            arrays = {name: value * scale for name, value in result[before].arrays.items()}
+            result[before] = replace(result[before], arrays=arrays)
+        else:
+            raise refuse(
+                pool.path,
+                "the scale of this average pooling has no linear layer to go into",
+                "put a Conv2d or Linear after it, or directly before it",
+            )
+        result[pool.name] = replace(pool, arrays={"scale": pool.arrays["scale"] * 0 + 1})
+    return result
+
+
+def dissolve_additions(layers: Layers) -> Layers:
+    """Several edges into a node are a sum in NIR: an addition becomes its operands.
+
+    Raises: `UnsupportedModuleError` where one tensor would be added twice.
+    """
+    result = dict(layers)
+    for add in [layer for layer in layers.values() if layer.kind == "add"]:
+        sources = result[add.name].sources
+        if len(set(sources)) != len(sources):
+            raise refuse(add.path, "a tensor is added to itself", "double the weights before it")
+        for reader in consumers(result, add.name):
+            merged = [s for name in reader.sources for s in _expand(name, add.name, sources)]
+            if len(set(merged)) != len(merged):
+                raise refuse(
+                    add.path, "a tensor is added twice", "double the weights of the layer before it"
+                )
+        result = _remove(result, add.name, sources)
+    return result
+
+
+def _expand(name: str, removed: str, sources: tuple[str, ...]) -> tuple[str, ...]:
+    return sources if name == removed else (name,)
+
+
+def _remove(layers: Layers, name: str, sources: tuple[str, ...]) -> Layers:
+    """The layers without one, its readers reading ``sources`` instead."""
+    return {
+        key: replace(
+            layer, sources=tuple(s for old in layer.sources for s in _expand(old, name, sources))
+        )
+        for key, layer in layers.items()
+        if key != name
+    }
+
+
+def _scale_rows(layer: Layer, scale: Floats) -> Floats:
+    weight = layer.arrays["weight"]
+    return weight * scale.reshape(-1, *([1] * (weight.ndim - 1)))
+
+
+def _linear_after(layers: Layers, name: str) -> list[str]:
+    """The linear layers that read this output, through flattens and pools, if nothing else does."""
+    found: list[str] = []
+    for reader in consumers(layers, name):
+        if reader.kind in _LINEAR:
+            found.append(reader.name)
+        elif reader.kind in ("flatten", "pool"):
+            further = _linear_after(layers, reader.name)
+            if not further:
+                return []
+            found.extend(further)
+        else:
+            return []
+    return found
+
+
+def _linear_before(layers: Layers, layer: Layer) -> str | None:
+    """The linear layer whose output, through flattens and pools alone, is all this layer reads."""
+    source = layers[layer.sources[0]]
+    if len(consumers(layers, source.name)) != 1:
+        return None
+    if source.kind in _LINEAR:
+        return source.name
+    return _linear_before(layers, source) if source.kind in ("flatten", "pool") else None

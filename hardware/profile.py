@@ -1,0 +1,144 @@
+"""`profile`: what a run costs on a chip, in energy, time, cores and memory, with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neurokd.errors import ShapeMismatchError
+from neurokd.hardware.band import Band
+from neurokd.hardware.chip import ChipSpec
+from neurokd.hardware.cores import CoreBound, chips_needed, core_bound
+from neurokd.hardware.counts import Counts
+from neurokd.hardware.energy import EnergyLine, energy_lines, population_energy
+from neurokd.hardware.latency import Latency, latency
+from neurokd.hardware.network import DeployedNetwork
+from neurokd.hardware.run import Run
+
+_CONVENTION = (
+    "Counted is all of chip time: a message is a non-zero spike whatever its payload, a synaptic "
+    "operation one message reaching one stored synapse (zero weights count, padding does not), a "
+    "neuron update one neuron in one chip step; input populations send messages, without updates."
+)
+_ENERGY_NOTE = (
+    "A message is charged once, as if all its targets sat in one core; the host, board and the "
+    "transport of input to the chip are not in the energy."
+)
+_CORES_NOTE = "The number of cores is a lower bound by neurons and weight bits, not a mapping."
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One population's share, per sample."""
+
+    name: str
+    neurons: int
+    spikes_per_sample: float
+    spikes_per_neuron_step: float
+    synaptic_operations_per_sample: float
+    neuron_updates_per_sample: float
+    energy_pj: Band
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The cost of a run on a chip; energies and latency are those of one sample.
+
+    ``uncounted``: what the network has and the numbers leave out; empty, or the numbers are not
+    to be trusted.
+    """
+
+    chip: str
+    counts: Counts
+    layers: tuple[Layer, ...]
+    energy_lines: tuple[EnergyLine, ...]
+    latency: Latency
+    cores: CoreBound
+    uncounted: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def energy_pj(self) -> Band:
+        """All lines together."""
+        return Band.total(line.energy_pj for line in self.energy_lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The profile as JSON."""
+        return {
+            "chip": self.chip,
+            "samples": self.counts.samples,
+            "steps": self.counts.steps,
+            "counts": self.counts.to_dict(),
+            "layers": [asdict(layer) for layer in self.layers],
+            "energy_lines": [asdict(line) for line in self.energy_lines],
+            "energy_pj": self.energy_pj.to_dict(),
+            "latency_us": self.latency.latency_us.to_dict(),
+            "latency_grade": self.latency.grade,
+            "latency_note": self.latency.note,
+            "cores": {"minimum": self.cores.minimum, "binding": self.cores.binding},
+            "synaptic_memory_bits": self.cores.synaptic_memory_bits,
+            "uncounted": list(self.uncounted),
+            "notes": list(self.notes),
+        }
+
+
+def profile(network: DeployedNetwork, run: Run, chip: ChipSpec | str | None = None) -> Profile:
+    """What ``run`` of ``network`` costs on ``chip`` (default: the chip it was lowered for).
+
+    Equation: E = Σ nᵢ eᵢ + (P_static + P_management) · chips · t, its lines apart.
+    Counting convention: `neurokd.hardware.counts`. Units: pJ and µs a sample.
+
+    Raises: `UsageError` (unknown chip or constant), `ShapeMismatchError` (another network's run).
+    """
+    spec = chip if isinstance(chip, ChipSpec) else ChipSpec.load(chip or network.chip)
+    counts = run.counts
+    _check_same_network(network, counts)
+    cores = core_bound(network, spec)
+    chips = chips_needed(cores.minimum, spec)
+    time = latency(network, counts, spec)
+    notes = [_CONVENTION, _ENERGY_NOTE, _CORES_NOTE]
+    for power in ("static_power_mw", "management_power_mw"):
+        constant, band = spec[power], spec.band(power)
+        notes.append(
+            f"{power} {band.nominal:g} ({band.low:g} … {band.high:g}) a chip, chips: {chips}; "
+            f"{constant.conditions}."
+        )
+    if any(c.grade == "assumed" for n, c in spec.constants.items() if n.endswith("_energy_pj")):
+        notes.append(f"{spec.title}: no energy per operation is published; this is an estimate.")
+    return Profile(
+        chip=spec.name,
+        counts=counts,
+        layers=tuple(_layer(network, p.name, counts, spec) for p in network.populations),
+        energy_lines=energy_lines(network, counts, spec, time.latency_us, chips),
+        latency=time,
+        cores=cores,
+        uncounted=(),
+        notes=tuple(notes),
+    )
+
+
+def _layer(network: DeployedNetwork, name: str, counts: Counts, spec: ChipSpec) -> Layer:
+    seen, samples = counts.populations[name], counts.samples
+    operations = sum(counts.projections[p.name].synaptic_operations for p in network.incoming(name))
+    return Layer(
+        name=name,
+        neurons=seen.neurons,
+        spikes_per_sample=seen.spikes / samples,
+        spikes_per_neuron_step=seen.spikes / (seen.neurons * counts.steps * samples),
+        synaptic_operations_per_sample=operations / samples,
+        neuron_updates_per_sample=seen.neuron_updates / samples,
+        energy_pj=population_energy(network, name, counts, spec).total_pj,
+    )
+
+
+def _check_same_network(network: DeployedNetwork, counts: Counts) -> None:
+    populations = {p.name: p.size for p in network.populations}
+    counted = {name: seen.neurons for name, seen in counts.populations.items()}
+    projections = {p.name for p in network.projections}
+    if populations != counted or projections != set(counts.projections):
+        raise ShapeMismatchError(
+            "the run is not one of this network",
+            where="profile",
+            expected=f"populations {populations}, projections {sorted(projections)}",
+            found=f"populations {counted}, projections {sorted(counts.projections)}",
+        )

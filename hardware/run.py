@@ -1,0 +1,65 @@
+"""`Run`: what a runtime did with a network and its input, in chip time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokd.errors import UsageError
+from neurokd.hardware.counts import Counts
+
+RECORDABLE = ("u", "v", "spikes")
+
+
+@dataclass(frozen=True)
+class Overflow:
+    """A variable that left its range at a chip step, in ``neurons`` (sample, neuron) pairs.
+
+    ``variable``: "u" (left 24 bits and was wrapped), "v" (saturated), "a" (what projections
+    delivered to the population at this step was wrapped, at 24 bits by a convolution, else at 32).
+    """
+
+    population: str
+    variable: str
+    step: int
+    neurons: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outputs, records and counts of one simulation; the same from every runtime.
+
+    Shapes: ``output`` (T, B, *out) int32, v of an accumulator or spikes;
+    ``records[population][variable]`` (T, B, *shape) int32. Index 0 of T is chip step 1; nothing is
+    shifted.
+    """
+
+    backend: str
+    output: NDArray[np.int32]
+    records: Mapping[str, Mapping[str, NDArray[np.int32]]]
+    counts: Counts
+    depths: Mapping[str, int]
+    output_is_spikes: bool
+    overflows: tuple[Overflow, ...] = field(default=())
+
+    def aligned(self, name: str) -> dict[str, NDArray[np.int32]]:
+        """The records of a population without the steps before its first input arrived."""
+        if name not in self.records:
+            raise UsageError(
+                "this population was not recorded",
+                where="run",
+                expected=", ".join(self.records) or "a run with record=…",
+                found=repr(name),
+            )
+        depth = self.depths[name]
+        return {variable: values[depth:] for variable, values in self.records[name].items()}
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """(B,) the class of each sample: argmax of the last v, or of the spike sum."""
+        scores = self.output.sum(axis=0) if self.output_is_spikes else self.output[-1]
+        best: NDArray[np.int64] = np.argmax(scores.reshape(scores.shape[0], -1), axis=1)
+        return best

@@ -1,0 +1,137 @@
+"""`neurokd doctor`: what is installed here, and what will work with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from neurokd import __version__
+from neurokd.cli import console
+from neurokd.cli.options import Json
+
+PACKAGES = (
+    "torch", "snntorch", "nir", "h5py", "numpy", "scipy", "safetensors", "onnx", "onnxruntime",
+    "pydantic", "typer", "matplotlib", "lava-nc", "lava-dl",
+)  # fmt: skip
+
+
+def run(as_json: Json = False) -> int:
+    """Versions, devices, Lava, data: what works here, what not."""
+    report = examine()
+    if as_json:
+        console.result_json(report)
+    else:
+        _print(report)
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """Everything that `doctor` reports, as JSON."""
+    from neurokd.hardware.lava_environment import cache_folder, lava_status
+
+    packages = {name: _version(name) for name in PACKAGES}
+    torch_reason, devices = _torch_devices()
+    lava = lava_status().to_dict()
+    data = _data()
+    return {
+        "neurokd": __version__,
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+        "world": world(sys.version_info[:2], packages),
+        "packages": packages,
+        "devices": devices,
+        "lava": lava,
+        "data": data,
+        "cache": str(cache_folder()),
+        "capabilities": _capabilities(packages, torch_reason, lava, data),
+    }
+
+
+def world(python: tuple[int, int], packages: dict[str, str | None]) -> str:
+    """Which of the two tested worlds this is, if one."""
+    if python >= (3, 11):
+        return "modern (Python 3.11 to 3.13, torch 2.13; Lava in a process of its own)"
+    if packages["lava-dl"]:
+        return "full (Python 3.10 with lava-dl, torch 2.3 and numpy 1.26)"
+    return "Python 3.10 without lava-dl (`pip install 'neurokd[lava-dl]'` makes it the full world)"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _torch_devices() -> tuple[str | None, list[str]]:
+    """Why torch cannot be used, if so, and the devices it can compute on."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return f"torch cannot be imported: {error}", []
+    devices = [f"cpu ({torch.get_num_threads()} threads)"]
+    if torch.cuda.is_available():
+        devices += [
+            f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())
+        ]
+    return None, devices
+
+
+def _data() -> dict[str, Any]:
+    folder = os.environ.get("NEUROKD_DATA")
+    mnist = bool(folder) and (Path(str(folder)) / "MNIST" / "raw").is_dir()
+    return {"folder": folder, "mnist-subset": True, "mnist": mnist}
+
+
+def _capabilities(
+    packages: dict[str, str | None],
+    torch_reason: str | None,
+    lava: dict[str, Any],
+    data: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """What a user may want to do, each with the reason why it will not work, or none."""
+
+    def needs(*names: str) -> str | None:
+        missing = [name for name in names if not packages[name]]
+        return f"not installed: {', '.join(missing)}" if missing else None
+
+    lava_dl = needs("lava-dl")
+    if lava_dl and sys.version_info >= (3, 11):
+        lava_dl = "lava-dl runs on Python 3.10 only"
+    reasons = {
+        "train (snnTorch)": torch_reason or needs("snntorch"),
+        "train (lava-dl SLAYER)": torch_reason or lava_dl,
+        "export to NIR and Loihi": torch_reason or needs("nir", "h5py", "safetensors"),
+        "export to ONNX, run it": needs("onnx", "onnxruntime"),
+        "run on the emulator": needs("numpy", "safetensors"),
+        "run on Lava": None if lava["available"] else str(lava["reason"]),
+        "data set mnist-subset": None,
+        "data set mnist": None if data["mnist"] else "NEUROKD_DATA names no folder with MNIST/raw",
+    }
+    return [
+        {"name": name, "works": reason is None, "reason": reason}
+        for name, reason in reasons.items()
+    ]
+
+
+def _print(report: dict[str, Any]) -> None:
+    lava, data = report["lava"], report["data"]
+    facts = [
+        ("neurokd", report["neurokd"]),
+        ("Python", f"{report['python']} ({report['interpreter']})"),
+        ("world", report["world"]),
+        ("devices", ", ".join(report["devices"]) or "none"),
+        ("Lava", f"{lava['lava']} ({lava['python']})" if lava["available"] else lava["reason"]),
+        ("data folder", data["folder"] or "NEUROKD_DATA is not set"),
+        ("cache folder", report["cache"]),
+        *((name, found or "not installed") for name, found in report["packages"].items()),
+    ]
+    console.result(console.table(facts))
+    console.result("")
+    for capability in report["capabilities"]:
+        mark, reason = ("yes", "") if capability["works"] else ("NO ", f": {capability['reason']}")
+        console.result(f"{mark}  {capability['name']}{reason}")

@@ -1,0 +1,236 @@
+"""SOURCE of the command line: where a network comes from, and what can be made of it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokd.cli import console
+from neurokd.data import LabelledData, load_data
+from neurokd.errors import FileFormatError, UsageError
+from neurokd.hardware.network import DeployedNetwork
+from neurokd.run import RUNS, RunFolder, load_state, newest_run, read_weights
+
+if TYPE_CHECKING:
+    import nir
+    from torch import nn
+
+CALIBRATION_SAMPLES = 512
+DEFAULT_CHIP = "loihi2"
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network given on the command line, in whichever form it came."""
+
+    name: str
+    run: RunFolder | None = None
+    nir_file: Path | None = None
+    deployed_file: Path | None = None
+    factory: str | None = None
+    weights: Path | None = None
+    sample_shape: tuple[int, ...] | None = None
+    data_name: str | None = None
+    steps_given: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where outputs go unless told otherwise."""
+        return self.run.path if self.run else RUNS / self.name
+
+    @cached_property
+    def data(self) -> LabelledData:
+        """The data given, else the test split that the run was trained with."""
+        if self.data_name:
+            return load_data(self.data_name)
+        if self.run:
+            return load_data(self.run.config().data, "test")
+        raise UsageError(
+            "this source says nothing about its data",
+            where=self.name,
+            remedy="give --data: a data set's name, or an .npz with x and y",
+        )
+
+    @cached_property
+    def calibration(self) -> LabelledData:
+        """Samples that scales are searched on: training data where there is any."""
+        if self.run:
+            return load_data(self.run.config().data, "train").first(CALIBRATION_SAMPLES)
+        return self.data.first(CALIBRATION_SAMPLES)
+
+    @property
+    def steps(self) -> int | None:
+        """Input steps T: given, trained with, or None where only the network itself knows."""
+        if self.steps_given is not None:
+            return self.steps_given
+        return self.run.config().steps if self.run else None
+
+    @cached_property
+    def module(self) -> nn.Module | None:
+        """The trained torch network, if the source is one."""
+        if self.run:
+            if self.run.config().role != "student":
+                raise UsageError(
+                    "this run trained a dense teacher, which is not deployed",
+                    where=str(self.run.path),
+                    expected="the run of a spiking student",
+                )
+            return self.run.load_model()
+        return _build(self.factory, self.weights) if self.factory else None
+
+    @cached_property
+    def graph(self) -> nir.NIRGraph:
+        """The network as NIR."""
+        from neurokd.export.read_nir import read_nir
+        from neurokd.export.trace import trace
+
+        if self.nir_file:
+            return read_nir(self.nir_file)
+        if self.module is None:
+            raise UsageError(
+                "a deployed network cannot be turned back into NIR",
+                where=self.name,
+                expected="a run, a .nir file or a torch network",
+            )
+        import torch
+
+        shape = self.sample_shape or self.data.sample_shape
+        return trace(self.module, torch.zeros(1, *shape), steps=self.steps)
+
+    def reference(self) -> nn.Module | nir.NIRGraph | None:
+        """What deployment is measured against: the torch network, the NIR graph, or nothing."""
+        if self.deployed_file:
+            return None
+        return self.module or self.graph
+
+    def fingerprint(self) -> str | None:
+        """Identifies a run's weights; what was exported from others is out of date."""
+        return self.run.fingerprint() if self.run else None
+
+    def lower(self, chip: str, **options: Any) -> DeployedNetwork:
+        """Lower the network, noting the weights it was made from."""
+        from dataclasses import replace
+
+        from neurokd.export.lower import lower
+
+        net = lower(self.graph, chip, calibration=self.calibration.x, steps=self.steps, **options)
+        return replace(net, metadata={**net.metadata, "source": self.fingerprint() or self.name})
+
+    def network(self, chip: str | None = None) -> DeployedNetwork:
+        """The deployed network: the file, the run's export if it is up to date, else lowered now."""
+        if self.deployed_file:
+            net = DeployedNetwork.load(self.deployed_file)
+            if chip not in (None, net.chip):
+                raise UsageError(
+                    "the network was lowered for another chip",
+                    where=str(self.deployed_file),
+                    expected=str(chip),
+                    found=net.chip,
+                )
+            return net
+        exported = self.folder / "loihi" / "network.safetensors"
+        if self.run and exported.is_file():
+            net = DeployedNetwork.load(exported)
+            if net.metadata.get("source") == self.fingerprint() and chip in (None, net.chip):
+                return net
+            console.message(f"{exported} is out of date; the network is lowered anew")
+        return self.lower(chip or DEFAULT_CHIP)
+
+
+def resolve(
+    source: str | None,
+    *,
+    data: str | None = None,
+    weights: Path | None = None,
+    sample_shape: str | None = None,
+    steps: int | None = None,
+) -> Source:
+    """The SOURCE argument as a `Source`; without one, the newest run, named on stderr.
+
+    Raises: `UsageError`, `FileFormatError` for something that is no source.
+    """
+    if steps is not None and steps < 1:
+        raise UsageError("--steps must be positive", expected="≥ 1", found=str(steps))
+    shape = _shape(sample_shape)
+    if source is None:
+        run = newest_run()
+        console.message(f"source: {run.path}")
+        return Source(str(run.path), run=run, data_name=data, steps_given=steps)
+    path = Path(source)
+    common: dict[str, Any] = {"data_name": data, "steps_given": steps, "sample_shape": shape}
+    if path.is_dir():
+        run = RunFolder(path)
+        run.config()
+        return Source(source, run=run, **common)
+    if _FACTORY.fullmatch(source) and not path.exists():
+        if shape is None:
+            raise UsageError(
+                "a network of your own needs --sample-shape",
+                where=source,
+                expected="the shape of one sample, as in --sample-shape 1,28,28",
+            )
+        name = source.replace(":", ".")
+        return Source(name, factory=source, weights=weights, **common)
+    if not path.is_file():
+        raise FileFormatError(
+            "no such source",
+            where=source,
+            expected="a run folder, a .nir file, a deployed .safetensors, or package.module:factory",
+        )
+    if path.suffix == ".nir":
+        return Source(path.stem, nir_file=path, **common)
+    if path.suffix == ".safetensors":
+        return Source(path.stem, deployed_file=path, **common)
+    raise UsageError(
+        "no network can be read from a file of this kind",
+        where=source,
+        expected=".nir or a deployed .safetensors",
+        found=path.suffix or "no ending",
+    )
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts: Sequence[str] = text.split(",")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(
+            "this is not a shape",
+            where="--sample-shape",
+            expected="positive numbers, as in 1,28,28",
+            found=repr(text),
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _build(factory: str, weights: Path | None) -> nn.Module:
+    """Call ``package.module:factory``; the current folder is searched first, as by `python -m`."""
+    from torch import nn
+
+    module_name, _, function = factory.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        build = getattr(importlib.import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            "the factory cannot be imported", where=factory, found=str(error)
+        ) from error
+    network = build()
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            "the factory does not build a network",
+            where=factory,
+            expected="torch.nn.Module",
+            found=type(network).__name__,
+        )
+    if weights is not None:
+        load_state(network, read_weights(weights), weights)
+    return network.eval()

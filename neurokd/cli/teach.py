@@ -1,0 +1,32 @@
+"""`neurokd teach`: a dense teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from neurokd.cli.options import Json
+from neurokd.cli.train import answer, default_folder, require_free, require_role, train_run
+from neurokd.config import read_config
+from neurokd.run import RunFolder
+
+
+def run(
+    config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
+    overrides: Annotated[
+        Optional[list[str]], typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The run folder.", metavar="RUN")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train a dense teacher."""
+    resolved = read_config(config, overrides or ())
+    require_role(resolved, "teacher", config)
+    folder = RunFolder(out or default_folder(config))
+    require_free(folder, resume)
+    train_run(resolved, folder, "teacher", resume=resume)
+    answer(folder, as_json)
+    return 0

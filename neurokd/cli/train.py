@@ -1,0 +1,150 @@
+"""`neurokd train`: a spiking student, distilled from a teacher if its configuration says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from neurokd.cli import console
+from neurokd.cli.options import Json
+from neurokd.config import TrainConfig, read_config
+from neurokd.errors import UsageError
+from neurokd.run import RUNS, RunFolder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def run(
+    config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
+    teacher: Annotated[
+        Optional[Path], typer.Option(help="The run folder of a trained teacher.", metavar="RUN")
+    ] = None,
+    overrides: Annotated[
+        Optional[list[str]], typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="The run folder.", metavar="RUN")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train a spiking student, by distillation if it has a teacher."""
+    resolved = read_config(config, overrides or ())
+    require_role(resolved, "student", config)
+    folder = RunFolder(out or default_folder(config))
+    require_free(folder, resume)
+    guide = (
+        teacher_for(resolved, teacher, folder, resume) if needs_teacher(resolved, teacher) else None
+    )
+    train_run(resolved, folder, "student", teacher=guide, resume=resume)
+    answer(folder, as_json)
+    return 0
+
+
+def needs_teacher(config: TrainConfig, teacher: Path | None) -> bool:
+    """Whether a teacher takes part; `UsageError` for one that nobody listens to."""
+    if teacher is not None and config.distill is None:
+        raise UsageError(
+            "a teacher was given to a configuration without distillation",
+            where="--teacher",
+            found=str(teacher),
+            remedy="remove it, or add --set distill.samd=1",
+        )
+    return config.distill is not None
+
+
+def teacher_for(
+    config: TrainConfig, teacher: Path | None, folder: RunFolder, resume: bool = False
+) -> nn.Module:
+    """The teacher given, else the one that the configuration names, trained into ``RUN/teacher``."""
+    if teacher is not None:
+        run_folder = RunFolder(teacher)
+        require_role(run_folder.config(), "teacher", str(teacher))
+        return run_folder.load_model()
+    if config.teacher is None:
+        raise UsageError(
+            "this configuration distils, and no teacher is named",
+            where="teacher",
+            remedy="give --teacher RUN (`neurokd teach` makes one)",
+        )
+    own = RunFolder(folder.path / "teacher")
+    if resume and own.weights.is_file():
+        return own.load_model()
+    lesson = read_config(config.teacher, [f"seed={config.seed}", f"data={json.dumps(config.data)}"])
+    require_role(lesson, "teacher", config.teacher)
+    return train_run(lesson, own, "teacher", resume=resume and own.checkpoint.is_file())
+
+
+def train_run(
+    config: TrainConfig,
+    folder: RunFolder,
+    label: str,
+    *,
+    teacher: nn.Module | None = None,
+    resume: bool = False,
+) -> nn.Module:
+    """`neurokd.training.train` under a progress bar."""
+    from neurokd.training import train
+
+    with console.steps(label) as tell:
+        return train(config, folder, teacher=teacher, resume=resume, progress=tell)
+
+
+def require_role(config: TrainConfig, role: str, where: str) -> None:
+    """Raise `UsageError` for the configuration of the other kind of network."""
+    if config.role != role:
+        remedy = {
+            "student": "`neurokd teach` trains teachers",
+            "teacher": "`neurokd train` trains students",
+        }
+        raise UsageError(
+            f"this is not the configuration of a {role}",
+            where=where,
+            expected=f'role = "{role}"',
+            found=f'role = "{config.role}"',
+            remedy=remedy[role],
+        )
+
+
+def require_free(folder: RunFolder, resume: bool) -> None:
+    """Raise `UsageError` rather than write into a folder that holds something else."""
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise UsageError("the run folder is a file", where=str(path))
+    if path.is_dir() and any(path.iterdir()) and not (path / "config.toml").is_file():
+        raise UsageError(
+            "the folder holds something else than a run",
+            where=str(path),
+            remedy="name an empty or a new folder with --out",
+        )
+    if (
+        resume
+        and not folder.checkpoint.is_file()
+        and not (path / "teacher" / "last.ckpt").is_file()
+    ):
+        raise UsageError(
+            "there is nothing to resume", where=str(path), remedy="start without --resume"
+        )
+
+
+def default_folder(config: str) -> Path:
+    """``runs/NAME`` after the configuration."""
+    return RUNS / Path(config).stem
+
+
+def answer(folder: RunFolder, as_json: bool) -> None:
+    """Say how the training ended."""
+    rows: list[dict[str, Any]] = [
+        json.loads(line) for line in folder.metrics.read_text().splitlines()
+    ]
+    test = rows[-1]
+    if as_json:
+        console.result_json(
+            {"run": str(folder.path), "test_accuracy": test["accuracy"], "epochs": test["epoch"]}
+        )
+    else:
+        console.result(
+            f"{folder.path}: test accuracy {test['accuracy']:.2%} after {test['epoch']} epochs"
+        )

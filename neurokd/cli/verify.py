@@ -1,0 +1,119 @@
+"""`neurokd verify`: does the deployed network answer as the trained one does?"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from neurokd import atomic
+from neurokd.cli import console
+from neurokd.cli.export import export_onnx, onnx_name
+from neurokd.cli.options import Data, Json, SampleShape, Samples, SourceArgument, Steps, Weights
+from neurokd.cli.source import Source, resolve
+from neurokd.errors import UsageError
+from neurokd.hardware.network import DeployedNetwork
+
+if TYPE_CHECKING:
+    from neurokd.verify import Verdict
+
+DOES_NOT_HOLD = 1
+
+
+def run(
+    source: SourceArgument = None,
+    data: Data = None,
+    backends: Annotated[
+        str, typer.Option(help="Comma-separated: emulator, lava, onnx.", metavar="LIST")
+    ] = "emulator,lava,onnx",
+    tolerance: Annotated[
+        float, typer.Option(help="Largest difference in accuracy from the student.")
+    ] = 0.005,
+    samples: Samples = None,
+    lava_samples: Annotated[int, typer.Option(help="Samples that run on Lava.", metavar="N")] = 50,
+    steps: Steps = None,
+    weights: Weights = None,
+    sample_shape: SampleShape = None,
+    as_json: Json = False,
+) -> int:
+    """Does the deployed network answer as the trained one does?"""
+    origin = resolve(source, data=data, weights=weights, sample_shape=sample_shape, steps=steps)
+    verdict = verify_source(
+        origin,
+        origin.network(),
+        [name.strip() for name in backends.split(",")],
+        tolerance=tolerance,
+        samples=samples,
+        lava_samples=lava_samples,
+    )
+    if as_json:
+        console.result_json(verdict.to_dict())
+    else:
+        print_verdict(verdict)
+    return 0 if verdict.holds else DOES_NOT_HOLD
+
+
+def verify_source(
+    source: Source,
+    net: DeployedNetwork,
+    backends: Sequence[str],
+    *,
+    tolerance: float = 0.005,
+    samples: int | None = None,
+    lava_samples: int = 50,
+) -> Verdict:
+    """Verify on the chosen backends; a run keeps the verdict as ``verdict.json``."""
+    from neurokd.verify import verify
+
+    with tempfile.TemporaryDirectory() as scratch, console.phases() as tell:
+        verdict = verify(
+            source.reference(),
+            net,
+            source.data,
+            backends,
+            tolerance=tolerance,
+            samples=samples,
+            lava_samples=lava_samples,
+            onnx=_onnx(source, Path(scratch)) if "onnx" in backends else None,
+            steps=source.steps,
+            progress=tell,
+        )
+    if source.run:
+        text = json.dumps(verdict.to_dict(), indent=1) + "\n"
+        atomic.write_text(source.run.path / "verdict.json", text)
+    return verdict
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The verdict as a table and a sentence."""
+    from neurokd.verify.verdict import TABLE_COLUMNS
+
+    console.result(console.table(verdict.table(), TABLE_COLUMNS))
+    identity = verdict.identity
+    if identity is not None:
+        said = "identical" if identity.identical else f"NOT identical: {identity.first_divergence}"
+        console.result(
+            f"{identity.backend} against {identity.against}: {identity.compared:,} values of "
+            f"{', '.join(identity.variables)} compared, {said}"
+        )
+    console.result("verdict: holds" if verdict.holds else "verdict: DOES NOT HOLD")
+
+
+def _onnx(source: Source, scratch: Path) -> Path:
+    """The int8 model: the run's export where it is at least as new as the weights, else a new one."""
+    if source.deployed_file:
+        raise UsageError(
+            "a deployed network has no ONNX form yet",
+            where=source.name,
+            remedy="verify the run it came from, or use --backends emulator,lava",
+        )
+    exported = source.folder / "onnx" / onnx_name("unrolled", "int8")
+    if source.run and exported.is_file():
+        if exported.stat().st_mtime_ns >= source.run.weights.stat().st_mtime_ns:
+            return exported
+        console.message(f"{exported} is older than the weights; the network is exported anew")
+    return Path(export_onnx(source, scratch)["files"][0])

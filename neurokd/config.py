@@ -1,0 +1,167 @@
+"""Configuration of training: frozen, validated, read from TOML and written back to it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neurokd.errors import FileFormatError, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelConfig(_Section):
+    """Which network, and its geometry."""
+
+    name: Literal["convnet"] = "convnet"
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    kernels: tuple[int, ...] = (5, 3, 3, 3)
+    strides: tuple[int, ...] = (2, 2, 1, 1)
+    beta: float = Field(0.5, gt=0, lt=1)
+    threshold: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _same_depth(self) -> ModelConfig:
+        if not len(self.channels) == len(self.kernels) == len(self.strides) > 0:
+            raise ValueError("channels, kernels and strides need one entry per stage")
+        if min(self.channels) < 1 or min(self.strides) < 1:
+            raise ValueError("channels and strides must be positive")
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError("kernels must be odd, so that padding keeps the geometry")
+        return self
+
+
+class RecipeConfig(_Section):
+    """How it is optimised: AdamW under a one-cycle schedule."""
+
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(64, ge=2)
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    max_shift: int = Field(2, ge=0, le=8, description="random translation, in pixels")
+
+
+class DistillConfig(_Section):
+    """What the teacher adds: L = CE + samd · SAMD + nld · NLD."""
+
+    samd: float = Field(1.0, ge=0)
+    nld: float = Field(1.0, ge=0)
+    temperature: float = Field(2.0, gt=0)
+    noise: float = Field(0.1, ge=0)
+    norm: Literal["batch", "sample", "none"] = "batch"
+    tau_squared: bool = True
+
+
+class TrainConfig(_Section):
+    """One training run, of a dense teacher or of a spiking student."""
+
+    role: Literal["teacher", "student"]
+    data: str = "mnist-subset"
+    seed: int = Field(0, ge=0, lt=2**63)
+    steps: int = Field(4, ge=1, le=1024, description="time steps T of a student")
+    model: ModelConfig = ModelConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    distill: DistillConfig | None = None
+    teacher: str | None = Field(
+        None, description="preset or file that trains the teacher when none is given"
+    )
+
+    @model_validator(mode="after")
+    def _distillation_is_for_students(self) -> TrainConfig:
+        if self.role == "teacher" and (self.distill or self.teacher):
+            raise ValueError("a teacher is not distilled: remove distill and teacher")
+        return self
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped configurations."""
+    files = (resources.files("neurokd") / "presets").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """A preset's name or a TOML file, with ``key=value`` overrides (``recipe.epochs=3``).
+
+    Raises: `FileFormatError` for a missing or broken file, `UsageError` for an unknown key or a
+    value that does not fit.
+    """
+    text, where = _text(source)
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError("this is not TOML", where=where, found=str(error)) from error
+    for override in overrides:
+        _override(values, override)
+    return _validated(values, where)
+
+
+def write_config(config: TrainConfig) -> str:
+    """The resolved configuration as TOML."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _text(source: str | Path) -> tuple[str, str]:
+    if str(source) in preset_names():
+        preset = resources.files("neurokd") / "presets" / f"{source}.toml"
+        return preset.read_text(encoding="utf-8"), str(source)
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(
+            "no such configuration",
+            where=str(source),
+            expected=f"a TOML file, or one of {', '.join(preset_names())}",
+            remedy="`neurokd presets` lists the presets",
+        )
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(
+            "the file cannot be read", where=str(path), found=str(error)
+        ) from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not all(part for part in key.split(".")):
+        raise UsageError(
+            "this is not an override", where="--set", expected="key=value", found=repr(override)
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *path, last = key.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise UsageError("this key has no parts", where="--set", found=repr(key))
+    values[last] = value
+
+
+def _validated(values: dict[str, Any], where: str) -> TrainConfig:
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"{key}: unknown key")
+            else:
+                given = problem["input"]
+                shown = "" if isinstance(given, dict) else f" (found {given!r})"
+                problems.append(f"{key}: {problem['msg']}{shown}")
+        raise UsageError("; ".join(problems), where=where) from error

@@ -1,0 +1,158 @@
+"""The run folder: what a training run leaves behind, and where later commands add to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurokd import atomic
+from neurokd.config import TrainConfig, read_config, write_config
+from neurokd.errors import FileFormatError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WEIGHTS = "model.safetensors"
+RUNS = Path("runs")
+DERIVED = (
+    WEIGHTS,
+    "nir",
+    "loihi",
+    "onnx",
+    "profile.json",
+    "raster.npz",
+    "verdict.json",
+    "report.html",
+)
+"""What is made from weights, and is out of date once other weights are trained."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``config.toml`` (resolved), ``metrics.jsonl``, ``model.safetensors``, ``last.ckpt``; later ``nir/``,
+    ``loihi/``, ``onnx/``, ``profile.json``, ``verdict.json``, ``report.html``."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights; there once training is complete."""
+        return self.path / WEIGHTS
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state after the last complete epoch."""
+        return self.path / "last.ckpt"
+
+    def config(self) -> TrainConfig:
+        """The resolved configuration; `FileFormatError` if this is no run folder."""
+        file = self.path / "config.toml"
+        if not file.is_file():
+            raise FileFormatError(
+                "this is not a run folder", where=str(self.path), expected="config.toml in it"
+            )
+        return read_config(file)
+
+    def begin(self, config: TrainConfig) -> None:
+        """Write ``config.toml`` and remove what was made from earlier weights."""
+        for name in DERIVED:
+            path = self.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        atomic.write_text(self.path / "config.toml", write_config(config))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a JSON file of this folder."""
+        return atomic.write_text(self.path / name, json.dumps(content, indent=1) + "\n")
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replace ``metrics.jsonl``."""
+        atomic.write_text(self.metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def save_model(self, model: nn.Module) -> None:
+        """Write the weights of a trained network."""
+        import torch
+        from safetensors.torch import save
+
+        state = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in model.state_dict().items()}
+        atomic.write_bytes(self.weights, save(state))
+
+    def load_model(self) -> nn.Module:
+        """The trained network, in evaluation mode; `FileFormatError` if it is not complete."""
+        from neurokd.models import build_model
+
+        config = self.config()
+        state = read_weights(self.weights, remedy="train it first, or finish it with --resume")
+        geometry = config.model.model_dump(exclude={"name"})
+        if config.role == "teacher":
+            del geometry["beta"], geometry["threshold"]
+        model = build_model(config.model.name, spiking=config.role == "student", **geometry)
+        load_state(model, state, self.weights)
+        return model.eval()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights: what was exported from other weights is out of date."""
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+
+
+def read_weights(path: Path, *, remedy: str = "") -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` file, or of a torch file of plain tensors.
+
+    Raises: `FileFormatError` for a missing, truncated or foreign file.
+    """
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise FileFormatError("no such file", where=str(path), remedy=remedy)
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise FileFormatError(
+            "these are not readable weights", where=str(path), found=str(error).split(". ")[0]
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise FileFormatError(
+            "this file holds no state of a network", where=str(path), expected="named tensors"
+        )
+    return dict(state)
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state into a network that it fits exactly; `FileFormatError` otherwise."""
+    try:
+        model.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        raise FileFormatError(
+            "the weights do not fit the network",
+            where=str(path),
+            found=str(error).partition("\n\t")[2],
+        ) from error
+
+
+def newest_run(root: Path = RUNS) -> RunFolder:
+    """The run of ``root`` whose weights are the newest; `UsageError` if there is none."""
+    runs = [file for file in root.glob(f"*/{WEIGHTS}") if (file.parent / "config.toml").is_file()]
+    if not runs:
+        raise UsageError(
+            "there is no trained run",
+            where=str(root),
+            expected="a SOURCE, or a run under runs/",
+            remedy="`neurokd train mnist-student` makes one",
+        )
+    return RunFolder(max(runs, key=lambda file: file.stat().st_mtime_ns).parent)

@@ -1,0 +1,5 @@
+"""Training of teachers and students."""
+
+from neurokd.training.train import train
+
+__all__ = ["train"]

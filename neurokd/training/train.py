@@ -1,0 +1,85 @@
+"""Training runs: a dense teacher, or a spiking student with or without one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from neurokd.config import TrainConfig
+from neurokd.data import LabelledData, load_data
+from neurokd.errors import ShapeMismatchError, UsageError
+from neurokd.models import build_model
+from neurokd.run import RunFolder
+from neurokd.training.evaluate import accuracy
+from neurokd.training.fit import Progress, fit
+from neurokd.training.objective import (
+    DenseClassification,
+    Distillation,
+    Objective,
+    SpikingClassification,
+)
+
+
+def train(
+    config: TrainConfig,
+    folder: RunFolder,
+    *,
+    teacher: nn.Module | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """Train what the configuration describes and leave a complete run folder.
+
+    The test split is evaluated once, after the last epoch; nothing is selected by it. The same
+    configuration on the same machine gives the same weights, bit for bit.
+
+    Raises: `UsageError` (a distillation without a teacher, or the reverse), `TrainingDivergedError`.
+    """
+    if config.distill is not None and teacher is None:
+        raise UsageError(
+            "this configuration distils, and no teacher was given",
+            where="distill",
+            remedy="give --teacher RUN, or name a teacher in the configuration",
+        )
+    if config.distill is None and teacher is not None:
+        raise UsageError(
+            "a teacher was given to a configuration without distillation",
+            where="distill",
+            remedy="remove the teacher, or add a [distill] section",
+        )
+    data, test = load_data(config.data, "train"), load_data(config.data, "test")
+    torch.manual_seed(config.seed)
+    model = _build(config, data)
+    folder.begin(config)
+    objective = _objective(config, model, teacher)
+    metrics = fit(model, objective, data, config, folder, resume=resume, progress=progress)
+    steps = config.steps if config.role == "student" else None
+    result = accuracy(model, test, steps)
+    folder.write_metrics(
+        [*metrics, {"epoch": config.recipe.epochs, "split": "test", "accuracy": result}]
+    )
+    folder.save_model(model)
+    return model.eval()
+
+
+def _build(config: TrainConfig, data: LabelledData) -> nn.Module:
+    if len(data.sample_shape) != 3:
+        raise ShapeMismatchError(
+            "this network takes images",
+            where=data.name,
+            expected="(C, H, W)",
+            found=str(data.sample_shape),
+        )
+    geometry = config.model.model_dump(exclude={"name"})
+    if config.role == "teacher":
+        del geometry["beta"], geometry["threshold"]
+    return build_model(config.model.name, spiking=config.role == "student", **geometry)
+
+
+def _objective(config: TrainConfig, model: nn.Module, teacher: nn.Module | None) -> Objective:
+    if config.role == "teacher":
+        return DenseClassification(model)
+    if config.distill is None or teacher is None:
+        return SpikingClassification(model, config.steps)
+    last = f"stages.{len(config.model.channels) - 1}"
+    return Distillation(model, teacher, config.steps, config.distill, last)

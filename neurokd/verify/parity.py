@@ -1,0 +1,283 @@
+"""`verify`: run one network on its runtimes and judge each against the float student."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokd.data.labelled import LabelledData
+from neurokd.errors import BackendUnavailableError, FileFormatError, UsageError
+from neurokd.hardware.network import DeployedNetwork
+from neurokd.hardware.run import RECORDABLE
+from neurokd.verify.divergence import compare_runs
+from neurokd.verify.reference import Scores, Student, as_scores, classify
+from neurokd.verify.statistics import mcnemar_p, wilson_interval
+from neurokd.verify.verdict import Identity, Row, Verdict
+
+if TYPE_CHECKING:
+    from neurokd.hardware.lava_process import LavaWorker
+
+BACKENDS = ("emulator", "lava", "onnx")
+BATCH = 200
+"""Samples a batch: bounds memory, and is how often progress is told."""
+ROUNDING = 1e-12
+"""Slack of the comparison with the tolerance: 5 of 1,000 samples are within 0.005."""
+
+Classes: TypeAlias = NDArray[np.int64]
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called as (backend, samples done, samples in all)."""
+
+
+def verify(
+    student: Student | None,
+    net: DeployedNetwork,
+    data: LabelledData,
+    backends: Iterable[str] = BACKENDS,
+    *,
+    tolerance: float = 0.005,
+    samples: int | None = None,
+    lava_samples: int = 50,
+    onnx: str | Path | None = None,
+    steps: int | None = None,
+    worker: LavaWorker | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Judge the deployed network on every backend against the student on the same samples.
+
+    Emulator and ONNX hold if |accuracy − the student's| ≤ ``tolerance``, paired on all samples. The
+    bar has two sides: a deployed network that is better by more than this is another network, too.
+    Lava holds if every u, v and spike of every neuron population equals the emulator's at every
+    chip step of the first ``lava_samples`` samples; its accuracy is shown, not judged.
+
+    ``student`` is anything `neurokd.verify.reference.as_scores` takes; with None the emulator is
+    the reference. ``samples`` limits the data to its first samples. ``onnx`` is the file to run.
+    ``worker`` goes to `simulate_lava`.
+
+    Raises: `UsageError`, `FileFormatError`, `BackendUnavailableError` before anything long is run;
+    `BackendFailedError` for a runtime that fails or answers nonsense.
+    """
+    chosen = tuple(dict.fromkeys(backends))
+    steps = net.steps if steps is None else steps
+    data = data.first(samples)
+    _check_arguments(student, chosen, tolerance, lava_samples, steps)
+    _check_data(net, data)
+    model_file = _onnx_file(onnx) if "onnx" in chosen else None
+    if "lava" in chosen:
+        _require_lava(worker)
+    classes = net.population(net.output).size
+
+    found: dict[str, Classes] = {}
+    if "emulator" in chosen or student is None:
+        found["emulator"] = _emulated(net, data.x, steps, progress)
+    if student is not None:
+        found["student"] = _scored("student", as_scores(student, steps), data.x, classes, progress)
+    if model_file is not None:
+        found["onnx"] = _scored("onnx", _onnx_scores(model_file), data.x, classes, progress)
+    identity = None
+    if "lava" in chosen:
+        found["lava"], identity = _on_lava(net, data.x[:lava_samples], steps, worker, progress)
+
+    reference = "emulator" if student is None else "student"
+    rows = [
+        _row(name, found[name], found[reference], reference, data.y, tolerance, identity)
+        for name in dict.fromkeys((reference, *chosen))
+    ]
+    return Verdict(tolerance, len(data), reference, tuple(rows), identity)
+
+
+def _check_arguments(
+    student: Student | None,
+    backends: Sequence[str],
+    tolerance: float,
+    lava_samples: int,
+    steps: int,
+) -> None:
+    unknown = [name for name in backends if name not in BACKENDS]
+    if unknown or not backends:
+        raise UsageError(
+            "unknown backend" if unknown else "no backend to verify",
+            where="backends",
+            expected=", ".join(BACKENDS),
+            found=", ".join(map(repr, unknown)) or "none",
+        )
+    if student is None and set(backends) == {"emulator"}:
+        raise UsageError(
+            "there is nothing to compare the emulator with",
+            where="verify",
+            remedy="give a student, or the backend lava or onnx as well",
+        )
+    if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
+        raise UsageError(
+            "the tolerance is not a fraction",
+            where="tolerance",
+            expected="0 … 1",
+            found=str(tolerance),
+        )
+    for name, value in (("lava_samples", lava_samples), ("steps", steps)):
+        if value < 1:
+            raise UsageError(
+                f"{name} must be positive", where=name, expected="≥ 1", found=str(value)
+            )
+
+
+def _check_data(net: DeployedNetwork, data: LabelledData) -> None:
+    net.encode(data.x[:1])
+    classes = net.population(net.output).size
+    outside = data.y[(data.y < 0) | (data.y >= classes)]
+    if len(outside):
+        raise UsageError(
+            "the data has a class that the network does not have",
+            where=data.name,
+            expected=f"0 … {classes - 1}",
+            found=str(outside[0]),
+        )
+
+
+def _onnx_file(onnx: str | Path | None) -> Path:
+    if onnx is None:
+        raise UsageError(
+            "the backend onnx needs an .onnx file",
+            where="onnx",
+            found="none",
+            remedy="write one with `neurokd export --target onnx`",
+        )
+    path = Path(onnx)
+    if not path.is_file():
+        raise FileFormatError(
+            "no such file",
+            where=str(path),
+            expected="an .onnx file",
+            remedy="write one with `neurokd export --target onnx`",
+        )
+    return path
+
+
+def _onnx_scores(path: Path) -> Scores:
+    from neurokd.export.onnx_runtime import run_onnx
+
+    return lambda x: run_onnx(path, x)
+
+
+def _require_lava(worker: LavaWorker | None) -> None:
+    """Raise `BackendUnavailableError` unless Lava can be run."""
+    from neurokd.hardware.lava_environment import lava_status
+
+    if worker is not None:
+        return
+    status = lava_status()
+    if not status.available:
+        raise BackendUnavailableError(
+            "Lava is not available",
+            where="backend lava",
+            found=status.reason or "",
+            remedy="run `neurokd lava install`, or verify without lava",
+        )
+
+
+def _messages(net: DeployedNetwork, x: NDArray[np.float32], steps: int) -> NDArray[np.int32]:
+    """(steps + latency, B, *shape): silent steps at the end let the last input reach the output."""
+    messages = net.encode(x, steps)
+    silence = np.zeros((net.latency, *messages.shape[1:]), dtype=messages.dtype)
+    return np.concatenate([messages, silence])
+
+
+def _batches(
+    backend: str, x: NDArray[np.float32], progress: Progress | None
+) -> Iterable[NDArray[np.float32]]:
+    for start in range(0, len(x), BATCH):
+        if progress is not None:
+            progress(backend, start, len(x))
+        yield x[start : start + BATCH]
+    if progress is not None:
+        progress(backend, len(x), len(x))
+
+
+def _emulated(
+    net: DeployedNetwork, x: NDArray[np.float32], steps: int, progress: Progress | None
+) -> Classes:
+    from neurokd.hardware.emulator import emulate
+
+    return np.concatenate(
+        [
+            emulate(net, _messages(net, batch, steps), record=()).classes
+            for batch in _batches("emulator", x, progress)
+        ]
+    )
+
+
+def _scored(
+    name: str, scores: Scores, x: NDArray[np.float32], classes: int, progress: Progress | None
+) -> Classes:
+    return np.concatenate(
+        [
+            classify(scores(batch), len(batch), classes, where=name)
+            for batch in _batches(name, x, progress)
+        ]
+    )
+
+
+def _on_lava(
+    net: DeployedNetwork,
+    x: NDArray[np.float32],
+    steps: int,
+    worker: LavaWorker | None,
+    progress: Progress | None,
+) -> tuple[Classes, Identity]:
+    from neurokd.hardware.emulator import emulate
+    from neurokd.hardware.lava_backend import simulate_lava
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress("lava", done, total)
+
+    messages = _messages(net, x, steps)
+    expected = emulate(net, messages, record=RECORDABLE)
+    found = simulate_lava(net, messages, record=RECORDABLE, worker=worker, progress=tell)
+    return found.classes, compare_runs(net, expected, found)
+
+
+def _row(
+    backend: str,
+    classes: Classes,
+    reference_classes: Classes,
+    reference: str,
+    labels: NDArray[np.int64],
+    tolerance: float,
+    identity: Identity | None,
+) -> Row:
+    """The row of a backend; classes may be of the first samples only."""
+    samples = len(classes)
+    right = classes == labels[:samples]
+    correct = int(right.sum())
+    if backend == reference:
+        agreement = difference = p_value = holds = None
+        criterion = "reference"
+    else:
+        reference_right = reference_classes[:samples] == labels[:samples]
+        agreement = float((classes == reference_classes[:samples]).mean())
+        difference = (correct - int(reference_right.sum())) / samples
+        p_value = mcnemar_p(reference_right, right)
+        if backend == "lava":
+            assert identity is not None
+            criterion = "every u, v and spike equals the emulator's at every step"
+            holds = identity.identical
+        else:
+            criterion = f"within {100 * tolerance:g} points of the {reference} on the same samples"
+            holds = abs(difference) <= tolerance + ROUNDING
+    return Row(
+        backend=backend,
+        samples=samples,
+        correct=correct,
+        accuracy=correct / samples,
+        interval=wilson_interval(correct, samples),
+        agreement=agreement,
+        difference=difference,
+        p_value=p_value,
+        criterion=criterion,
+        holds=holds,
+    )

@@ -1,0 +1,191 @@
+"""The float reference: a student in any of its forms as one function from samples to scores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurokd.errors import BackendFailedError, UnsupportedModuleError, UsageError
+
+if TYPE_CHECKING:
+    import nir
+    from torch import Tensor, nn
+
+Scores: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
+"""Samples (B, *shape) → scores (B, K); the class is the argmax."""
+Student: TypeAlias = "Scores | nn.Module | nir.NIRGraph"
+
+
+def as_scores(student: Student, steps: int) -> Scores:
+    """The student as a function from samples (B, *shape) float32 to scores (B, K).
+
+    A torch module in the multi-step form of `neurokd.neurons` gets each sample at all ``steps``
+    steps, (T, B, *shape); its scores are the last membrane if it ends in an `Accumulator`, else the
+    sum of its spikes. A module of snnTorch neurons with ``init_hidden=True`` is called once a step,
+    its neurons at rest before the first, and its spikes are summed. A module without spiking
+    neurons is called once. A NIR graph is simulated; its scores are the last state if it ends in
+    `I` or `LI`, else the sum of its spikes. A function is used as it is.
+
+    Raises: `UnsupportedModuleError` for a module whose calling convention cannot be told.
+    """
+    if _is_instance(student, "torch.nn", "Module"):
+        return _module_scores(cast("nn.Module", student), steps)
+    if _is_instance(student, "nir", "NIRGraph"):
+        return _graph_scores(cast("nir.NIRGraph", student), steps)
+    if callable(student):
+        return student
+    raise UsageError(
+        "this is not a student",
+        where="verify",
+        expected="a function (B, *shape) → (B, K), a torch module or a NIR graph",
+        found=type(student).__name__,
+    )
+
+
+def classify(scores: NDArray[Any], samples: int, classes: int, where: str) -> NDArray[np.int64]:
+    """(B,) argmax of checked scores; `BackendFailedError` unless they are finite and (B, K)."""
+    scores = np.asarray(scores)
+    if scores.shape != (samples, classes):
+        raise BackendFailedError(
+            "the scores do not have one row a sample and one column a class",
+            where=where,
+            expected=str((samples, classes)),
+            found=str(scores.shape),
+        )
+    if not np.isfinite(scores).all():
+        raise BackendFailedError("the scores are not finite numbers", where=where)
+    best: NDArray[np.int64] = np.argmax(scores, axis=1)
+    return best
+
+
+def _is_instance(value: object, module: str, name: str) -> bool:
+    """Like isinstance, without importing a package that nobody has imported yet."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
+
+
+def _module_scores(module: nn.Module, steps: int) -> Scores:
+    import torch
+
+    forward = _forward_of(module, steps)
+
+    def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
+        tensor = next(iter((*module.parameters(), *module.buffers())), torch.empty(0))
+        modes = {part: part.training for part in module.modules()}
+        module.eval()
+        try:
+            with torch.no_grad():
+                # A copy: torch refuses to share memory that numpy holds read-only.
+                x = torch.tensor(samples, dtype=torch.float32, device=tensor.device)
+                found: NDArray[Any] = forward(x).cpu().numpy()
+        finally:
+            for part, mode in modes.items():
+                part.training = mode
+        return found
+
+    return scores
+
+
+def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
+    """What turns (B, *shape) into (B, K) for this kind of module."""
+    import snntorch
+
+    from neurokd.neurons import LIF, Accumulator, PerStep
+
+    parts = list(module.modules())
+    where = type(module).__name__
+    if any(isinstance(part, LIF | Accumulator | PerStep) for part in parts):
+        ends_in_membrane = any(isinstance(part, Accumulator) for part in parts)
+
+        def multi_step(x: Tensor) -> Tensor:
+            out: Tensor = module(x.expand(steps, *x.shape))
+            if out.ndim < 3 or out.shape[:2] != (steps, len(x)):
+                raise UnsupportedModuleError(
+                    "a multi-step module has to keep time and batch in front",
+                    where=where,
+                    expected=f"({steps}, {len(x)}, classes)",
+                    found=str(tuple(out.shape)),
+                )
+            return out[-1] if ends_in_membrane else _spikes(out, where).sum(dim=0)
+
+        return multi_step
+    neurons = [part for part in parts if isinstance(part, snntorch.SpikingNeuron)]
+    if not neurons:
+        return lambda x: _tensor(module(x), where)
+    for name, part in module.named_modules():
+        if isinstance(part, snntorch.SpikingNeuron) and not part.init_hidden:
+            raise UnsupportedModuleError(
+                "this snnTorch neuron keeps its state outside the module, so that it cannot be "
+                "told how to call the module",
+                where=name or where,
+                expected="init_hidden=True",
+                remedy="or pass a function from samples (B, *shape) to scores (B, classes)",
+            )
+
+    def single_step(x: Tensor) -> Tensor:
+        _rest(neurons)
+        try:
+            total = _spikes(_tensor(module(x), where), where)
+            for _ in range(steps - 1):
+                total = total + _spikes(_tensor(module(x), where), where)
+        finally:
+            _rest(neurons)
+        return total
+
+    return single_step
+
+
+def _rest(neurons: list[Any]) -> None:
+    # Not snntorch.utils.reset: it resets every network of the process, and misses copied ones.
+    for neuron in neurons:
+        neuron.reset_mem()
+
+
+def _tensor(output: Any, where: str) -> Tensor:
+    """The scores or spikes in a module's output: itself, or the first of (spikes, state)."""
+    import torch
+
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    if not isinstance(first, torch.Tensor):
+        raise UnsupportedModuleError(
+            "the module does not return a tensor, nor (spikes, membrane)",
+            where=where,
+            found=type(first).__name__,
+        )
+    return first
+
+
+def _spikes(output: Tensor, where: str) -> Tensor:
+    """The output, once it is shown to be spikes: a sum of anything else would be a guess."""
+    if not bool(((output == 0) | (output == 1)).all()):
+        raise UnsupportedModuleError(
+            "the output is neither the membrane of an Accumulator nor spikes",
+            where=where,
+            expected="0 and 1",
+            found=f"values from {output.min().item():g} to {output.max().item():g}",
+            remedy="end in a spiking neuron or neurokd.neurons.Accumulator, or pass a function",
+        )
+    return output
+
+
+def _graph_scores(graph: nir.NIRGraph, steps: int) -> Scores:
+    import nir
+
+    from neurokd.export.simulate_nir import simulate_nir
+
+    outputs = [name for name, node in graph.nodes.items() if isinstance(node, nir.Output)]
+    last = {type(graph.nodes[source]) for source, target in graph.edges if target in outputs}
+    ends_in_state = last <= {nir.I, nir.LI}
+
+    def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
+        x = np.broadcast_to(samples, (steps, *samples.shape))
+        output = np.asarray(simulate_nir(graph, x).output)
+        chosen = output[-1] if ends_in_state else output.sum(axis=0)
+        flat: NDArray[Any] = chosen.reshape(len(samples), -1)
+        return flat
+
+    return scores

@@ -1,0 +1,149 @@
+"""The reference simulator against hand-derived trains, scipy's filters and torch's layers."""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+import pytest
+import torch
+from scipy.signal import lfilter
+from torch.nn import functional
+
+from neurokd.errors import NeurokdError, ShapeMismatchError, UnsupportedNodeError
+from neurokd.export import simulate_nir
+
+
+def chain(node: nir.NIRNode, shape: tuple[int, ...], out: tuple[int, ...]) -> nir.NIRGraph:
+    return nir.NIRGraph(
+        nodes={"input": nir.Input(np.array(shape)), "n": node, "output": nir.Output(np.array(out))},
+        edges=[("input", "n"), ("n", "output")],
+        type_check=False,
+    )
+
+
+def full(value: float, n: int = 1) -> np.ndarray:
+    return np.full(n, value)
+
+
+def test_lif_by_hand_fires_strictly_above_and_resets() -> None:
+    # β = ½: v = 1, 1.5, 1.75, 0.5·1.75+1.25 = 2.125 → spike, then from 0; at exactly 2 no spike
+    node = nir.LIF(full(2e-4), full(2.0), full(0.0), full(2.0), full(0.0))
+    x = np.array([1, 1, 1, 1.25, 2, 1, 0.5, 4]).reshape(-1, 1, 1)
+    run = simulate_nir(chain(node, (1,), (1,)), x, dt=1e-4)
+    # after the reset: 2 (no), 2 (no), 1.5 (no), 4.75 (spike)
+    np.testing.assert_array_equal(run.output.ravel(), [0, 0, 0, 1, 0, 0, 0, 1])
+
+
+def test_v_leak_and_v_reset_are_honoured() -> None:
+    node = nir.LIF(full(4e-4), full(1.0), full(8.0), full(3.0), full(-1.0))
+    # v += ¼ (8 − v + x): 2, 3.5 → spike → −1, 1.25, 2.9375, 4.203 → spike
+    run = simulate_nir(chain(node, (1,), (1,)), np.zeros((5, 1, 1)))
+    np.testing.assert_array_equal(run.output.ravel(), [0, 1, 0, 0, 1])
+
+
+def test_integrators_are_linear_filters() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3, 2))
+    beta = np.array([0.5, 0.9])
+    li = nir.LI(1e-4 / (1 - beta), np.array([2.0, 3.0]), np.zeros(2))
+    run = simulate_nir(chain(li, (2,), (2,)), x)
+    for i, r in enumerate((2.0, 3.0)):
+        expected = lfilter([(1 - beta[i]) * r], [1, -beta[i]], x[..., i], axis=0)
+        np.testing.assert_allclose(run.output[..., i], expected, atol=1e-12)
+    i_node = nir.I(full(1e4, 2))
+    np.testing.assert_allclose(
+        simulate_nir(chain(i_node, (2,), (2,)), x).output, np.cumsum(x, axis=0), atol=1e-12
+    )
+
+
+def test_cuba_li_is_two_filters_in_a_row() -> None:
+    x = np.random.default_rng(1).normal(size=(40, 2, 1))
+    node = nir.CubaLI(full(5e-4), full(1e-3), full(10.0), full(0.0), full(5.0))
+    current = lfilter([1.0], [1, -0.8], x, axis=0)
+    expected = lfilter([1.0], [1, -0.9], current, axis=0)
+    run = simulate_nir(chain(node, (1,), (1,)), x)
+    np.testing.assert_allclose(run.output, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_conv2d_is_torch_s(groups: int) -> None:
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(4, 4 // groups, 3, 2))
+    bias = rng.normal(size=4)
+    node = nir.Conv2d(None, weight, (2, 1), (1, 2), (1, 2), groups, bias)
+    x = rng.normal(size=(3, 2, 4, 7, 6))
+    expected = functional.conv2d(
+        torch.from_numpy(x).flatten(0, 1),
+        torch.from_numpy(weight),
+        torch.from_numpy(bias),
+        (2, 1),
+        (1, 2),
+        (1, 2),
+        groups,
+    )
+    run = simulate_nir(chain(node, (4, 7, 6), tuple(expected.shape[1:])), x)
+    np.testing.assert_allclose(run.output, expected.numpy().reshape(run.output.shape), atol=1e-12)
+
+
+def test_conv1d_pools_and_flatten_are_torch_s() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, 2, 2, 9))
+    weight, bias = rng.normal(size=(3, 2, 3)), rng.normal(size=3)
+    expected = functional.conv1d(
+        torch.from_numpy(x).flatten(0, 1), *map(torch.from_numpy, (weight, bias)), 2, 1, 2
+    )
+    run = simulate_nir(chain(nir.Conv1d(None, weight, 2, 1, 2, 1, bias), (2, 9), (3, 4)), x)
+    np.testing.assert_allclose(run.output, expected.numpy().reshape(run.output.shape), atol=1e-12)
+    image = rng.normal(size=(2, 2, 3, 6, 8))
+    pair = [np.array(p) for p in ((3, 2), (2, 3), (1, 1))]
+    for kind, factor in ((nir.AvgPool2d, 1), (nir.SumPool2d, 6)):
+        expected = functional.avg_pool2d(
+            torch.from_numpy(image).flatten(0, 1), (3, 2), (2, 3), (1, 1)
+        )
+        run = simulate_nir(chain(kind(*pair), (3, 6, 8), tuple(expected.shape[1:])), image)
+        np.testing.assert_allclose(
+            run.output, factor * expected.numpy().reshape(run.output.shape), atol=1e-12
+        )
+    flat = nir.Flatten({"input": np.array([3, 6, 8])}, start_dim=1, end_dim=-1)
+    run = simulate_nir(chain(flat, (3, 6, 8), (3, 48)), image)
+    np.testing.assert_array_equal(run.output, image.reshape(2, 2, 3, 48))
+
+
+def test_threshold_scale_delay_and_summed_edges() -> None:
+    x = np.arange(6.0).reshape(6, 1, 1) * np.ones(2)
+    graph = nir.NIRGraph(
+        nodes={
+            "input": nir.Input(np.array([2])),
+            "delay": nir.Delay(np.array([0.0, 2e-4])),
+            "scale": nir.Scale(np.array([10.0, -1.0])),
+            "threshold": nir.Threshold(np.array([22.0, -2.0])),
+            "output": nir.Output(np.array([2])),
+        },
+        edges=[
+            ("input", "delay"),
+            ("input", "scale"),
+            ("delay", "threshold"),
+            ("scale", "threshold"),
+            ("threshold", "output"),
+        ],
+    )
+    run = simulate_nir(graph, x)
+    np.testing.assert_array_equal(run.records["delay"][:, 0, 1], [0, 0, 0, 1, 2, 3])
+    # 11 t > 22 and max(t − 2, 0) − t > −2
+    np.testing.assert_array_equal(run.output[:, 0, 0], [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(run.output[:, 0, 1], [1, 1, 0, 0, 0, 0])
+
+
+def test_refusals_are_typed() -> None:
+    graph = chain(nir.I(full(1.0, 2)), (2,), (2,))
+    with pytest.raises(ShapeMismatchError, match="T, B, 2"):
+        simulate_nir(graph, np.zeros((3, 1, 5)))
+    cyclic = nir.NIRGraph(
+        nodes={**graph.nodes, "w": nir.Linear(np.eye(2))},
+        edges=[("input", "n"), ("n", "w"), ("w", "n"), ("n", "output")],
+        type_check=False,
+    )
+    with pytest.raises(UnsupportedNodeError, match="loop"):
+        simulate_nir(cyclic, np.zeros((3, 1, 2)))
+    delayed = chain(nir.Delay(np.array([1.5e-4])), (1,), (1,))
+    with pytest.raises(NeurokdError, match="whole number"):
+        simulate_nir(delayed, np.zeros((3, 1, 1)))

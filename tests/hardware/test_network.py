@@ -1,0 +1,90 @@
+"""What a network refuses, how deep it is, and how it encodes samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neurokd.errors import NeurokdError, ShapeMismatchError, UnsupportedNodeError, UsageError
+from neurokd.hardware.network import DeployedNetwork
+from neurokd.hardware.population import InputPopulation, LIFPopulation
+from neurokd.hardware.projection import DenseProjection
+
+
+def lif(name: str, size: int = 2) -> LIFPopulation:
+    return LIFPopulation(name, (size,), 4095, 0, 1, np.zeros(size, dtype=np.int32))
+
+
+def dense(source: str, target: str, shape: tuple[int, int] = (2, 2)) -> DenseProjection:
+    return DenseProjection(f"{source}{target}", source, target, np.ones(shape, dtype=np.int32))
+
+
+def build(populations: list[Any], projections: list[Any], **options: Any) -> DeployedNetwork:
+    arguments = {"output": "c", "chip": "loihi2", "steps": 4} | options
+    return DeployedNetwork(tuple(populations), tuple(projections), **arguments)
+
+
+IN = InputPopulation("in", (2,), "graded", 8, scale=255.0)
+
+
+def test_order_depth_and_neighbours() -> None:
+    network = build(
+        [lif("c"), lif("a"), IN, lif("b")],
+        [dense("b", "c"), dense("in", "a"), dense("in", "b"), dense("a", "c")],
+    )
+    names = [p.name for p in network.populations]
+    assert names[0] == "in" and names[-1] == "c"
+    assert [network.depth(name) for name in ("in", "a", "b", "c")] == [0, 1, 1, 2]
+    assert network.latency == 2
+    assert {p.name for p in network.incoming("c")} == {"bc", "ac"}
+    assert [p.name for p in network.outgoing("a")] == ["ac"]
+    with pytest.raises(UsageError, match="no such population"):
+        network.population("z")
+
+
+@pytest.mark.parametrize(
+    ("populations", "projections", "options", "message"),
+    [
+        ([IN, lif("c"), lif("c")], [dense("in", "c")], {}, "share a name"),
+        ([lif("c")], [], {}, "one input"),
+        ([IN, lif("c")], [dense("in", "c")], {"output": "in"}, "output"),
+        ([IN, lif("c")], [dense("in", "c")], {"steps": 0}, "steps"),
+        ([IN, lif("c")], [dense("in", "x")], {}, "unknown population"),
+        ([IN, lif("c", 3)], [dense("in", "c")], {}, "does not fit"),
+        ([IN, lif("c")], [dense("in", "c"), dense("c", "c")], {}, "feedback"),
+        ([IN, lif("c"), lif("a")], [dense("in", "c"), dense("a", "c")], {}, "nothing projects"),
+        (
+            [IN, lif("c"), lif("a")],
+            [dense("in", "a"), dense("a", "c"), dense("in", "c")],
+            {},
+            "unequal length",
+        ),
+    ],
+)
+def test_refused(populations: Any, projections: Any, options: Any, message: str) -> None:
+    with pytest.raises(NeurokdError, match=message):
+        build(populations, projections, **options)
+
+
+def test_a_cycle_names_its_populations() -> None:
+    with pytest.raises(UnsupportedNodeError, match="a → c → a|c → a → c"):
+        build([IN, lif("a"), lif("c")], [dense("in", "a"), dense("a", "c"), dense("c", "a")])
+
+
+def test_encode_rounds_and_repeats() -> None:
+    network = build([IN, lif("c")], [dense("in", "c")])
+    messages = network.encode(np.array([[0.0, 1.0], [0.5, 0.1]]))
+    assert messages.shape == (4, 2, 2)
+    assert messages[0].tolist() == messages[3].tolist() == [[0, 255], [128, 26]]  # 127.5 to even
+    assert network.encode(np.zeros((1, 2)), steps=7).shape == (7, 1, 2)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
+def test_encode_refuses_what_cannot_be_sent(value: float) -> None:
+    network = build([IN, lif("c")], [dense("in", "c")])
+    with pytest.raises(UsageError, match="cannot send"):
+        network.encode(np.array([[0.0, value]]))
+    with pytest.raises(ShapeMismatchError, match="fit"):
+        network.encode(np.zeros((3, 5)))

@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from neurokd.cli.app import main
+from neurokd.run import RunFolder
+
+pytestmark = pytest.mark.training
+
+
+def _set(values: list[str]) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+def test_teach_train_and_resume(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    assert main(["teach", "mnist-teacher", *_set(tiny), "--out", str(teacher), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["run"] == str(teacher) and 0 <= answer["test_accuracy"] <= 1
+    words = ["train", "mnist-student", *_set(tiny), "--out", str(student)]
+    assert main([*words, "--teacher", str(teacher)]) == 0
+    before = RunFolder(student).fingerprint()
+    assert main([*words, "--teacher", str(teacher), "--resume"]) == 0  # nothing is left to do
+    assert RunFolder(student).fingerprint() == before
+    assert not (student / "teacher").exists()
+
+
+def test_train_brings_its_own_teacher(tiny: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "student"
+    words = ["--set", "recipe.epochs=1", "--set", "teacher=" + str(tmp_path / "lesson.toml")]
+    values = "\n".join(v for v in tiny if not v.startswith("data="))
+    (tmp_path / "lesson.toml").write_text(f'role = "teacher"\n{values}\n')
+    assert main(["train", "mnist-student", *_set(tiny), *words, "--out", str(run)]) == 0
+    assert (run / "teacher" / "model.safetensors").is_file()
+    assert RunFolder(run / "teacher").config().data == RunFolder(run).config().data
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "mnist-teacher"], "neurokd teach"),
+        (["teach", "mnist-student"], "neurokd train"),
+        (["train", "nothing.toml"], "no such configuration"),
+        (["train", "mnist-student", "--set", "recipe.epoch=1"], "unknown key"),
+        (["train", "mnist-student", "--teacher", "nowhere"], "not a run folder"),
+        (["train", "mnist-student-alone", "--teacher", "nowhere"], "without distillation"),
+        (["train", "mnist-student-alone", "--resume"], "nothing to resume"),
+        (["train", "mnist-student-alone", "--set", "data=nowhere.npz"], "no such file"),
+        (["train", "mnist-student-alone", "--set", "data=imagenet"], "unknown data set"),
+        (["train"], "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_else_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert main(["train", "mnist-student-alone", "--out", str(tmp_path)]) == 2
+    assert "something else" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
