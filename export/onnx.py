@@ -83,10 +83,10 @@ def to_onnx(
     uint8: spikes and small sums or means of them without any rounding, the analog input over its
     range ([0, 1] without ``calibration``). Membranes and thresholds stay float32. On a PC, ONNX
     Runtime computes each Gemm in integers (QGemm), but each Conv in float32 on the dequantised
-    int8 weights, since the membrane behind it is not quantised; the numbers are the same, the file is smaller,
-    the PC no faster. A Gemm
-    fed by more than 129 uint8 levels (pixels) saturates on x86 with AVX2 and no VNNI, an ONNX
-    Runtime limit: `run_onnx` avoids it, a session of your own needs session.disable_quant_qdq=1.
+    int8 weights, since the membrane behind it is not quantised: the numbers are the same, the file
+    is smaller, a PC no faster. A Gemm fed by more than 129 uint8 levels (pixels) saturates on x86
+    with AVX2 and no VNNI, an ONNX Runtime limit: `run_onnx` avoids it, a session of your own needs
+    session.disable_quant_qdq=1.
 
     Shapes: x (B, *shape), or with ``static_input=False`` (T, B, *shape) for ``unrolled``;
     calibration alike; scores (B, *out). Units: dt in seconds, else the graph's, else 1e-4.

@@ -19,7 +19,7 @@ from neurokd.errors import CapacityError
 from neurokd.export.float_network import FloatPopulation, FloatProjection, Peak, run_float
 from neurokd.export.linear_maps import Floats
 from neurokd.export.lowering import Lowering
-from neurokd.export.weight_grid import WeightGrid, round_matrix, round_weights
+from neurokd.export.weight_grid import WeightGrid, diffused, round_matrix, round_weights
 from neurokd.hardware.population import (
     BIAS_EXPONENT_LIMIT,
     BIAS_MANTISSA_LIMITS,
@@ -167,7 +167,10 @@ def _search(state: Lowering, population: FloatPopulation, limits: Mapping[str, f
             r for r in rounded if accumulated_bound(state, population, r.weights, r.scale) < limit
         ]
     usable = [
-        r for r in rounded if round(r.scale * population.threshold) >= 1 or not population.threshold
+        r
+        for r in rounded
+        if (round(r.scale * population.threshold) >= 1 or not population.threshold)
+        and (largest == 0.0 or any(np.any(w) for w in r.weights.values()))
     ]
     if not usable:
         raise CapacityError(
@@ -191,9 +194,9 @@ def _candidates(magnitudes: Floats, grid: WeightGrid, ceiling: float) -> list[fl
     powers = 2.0 ** np.arange(math.floor(math.log2(min(full, ceiling))) - 7, math.log2(full) + 1)
     smallest = float(magnitudes.min())
     multiples = np.arange(1, 129) * grid.step / smallest
-    everything = np.concatenate(
-        [clipping, below, powers, multiples[multiples <= full * (1 + 1e-9)]]
-    )
+    # the lowest weight, −256, lies a step beyond the highest
+    own = multiples[multiples * float(magnitudes.max()) <= 256 * (1 + 1e-6)]
+    everything = np.concatenate([clipping, below, powers, own])
     kept = sorted({float(s) for s in everything if 0 < s <= ceiling})
     return kept or [ceiling]
 
@@ -207,6 +210,8 @@ def _round(state: Lowering, population: FloatPopulation, scale: float, grid: Wei
         integers = round_to(scaled, grid)
         weights[projection.name] = integers
         error = (integers - scaled) * state.message_scale(projection.source) / scale
+        if projection.geometry is None:
+            error = diffused(error, projection.weight)
         squared += float(np.square(error).sum())
         clipped += int(
             ((scaled > grid.top + grid.step / 2) | (scaled < -256 - grid.step / 2)).sum()

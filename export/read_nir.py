@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import nir
 import numpy as np
+from nir.serialization import hdf2dict
 
 from neurokd.errors import FileFormatError, NeurokdError
 from neurokd.export.hdf5_guard import guard
@@ -41,6 +42,7 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
         with h5py.File(content, "r") as stream:
             guard(stream)
             _check_layout(stream)
+            _check_nodes(stream)
         graph = nir.read(content, type_check=False)
         _check_graph(graph)
     except NeurokdError as error:
@@ -98,6 +100,20 @@ def _check_layout(stream: h5py.File) -> None:
         raise FileFormatError(
             "edges are not pairs", where="edges", expected="(edges, 2)", found=str(edges.shape)
         )
+
+
+def _check_nodes(stream: h5py.File) -> None:
+    """Each node alone, so that an error of nir's names it."""
+    for name, group in stream["node/nodes"].items():
+        try:
+            nir.dict2NIRNode(hdf2dict(group))
+        except Exception as error:  # nir's constructors raise at whatever does not fit
+            raise FileFormatError(
+                "nir cannot build this node",
+                where=f"node {name!r}",
+                expected=f"the fields of {_text(group, 'type')}",
+                found=f"{type(error).__name__}: {error}",
+            ) from error
 
 
 def _text(group: h5py.Group, key: str) -> str | None:

@@ -27,12 +27,20 @@ def capture(root: nn.Module, sample: Tensor) -> Layers:
     """
     multi_step = any(isinstance(m, (LIF, Accumulator, PerStep)) for m in root.modules())
     lead = 2 if multi_step else 1
-    with _undisturbed(root):
-        seen, output = _run(root, sample[None] if multi_step else sample)
     graph = _symbolic(root)
     builder = _Builder(root, lead, tuple(sample.shape[1:]))
-    for node in graph.nodes:
-        builder.add(node)
+    unfit: Exception | None = None
+    try:
+        for node in graph.nodes:
+            builder.add(node)
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        unfit = error  # shapes that cannot be followed: the run below says why
+    with _undisturbed(root):
+        seen, output = _run(root, sample[None] if multi_step else sample)
+    if unfit is not None:
+        raise ShapeMismatchError(
+            "the sample does not fit the module", where="trace", found=str(unfit)
+        ) from unfit
     builder.check_complete(seen, tuple(output.shape[lead:]))
     return builder.layers
 

@@ -53,10 +53,21 @@ def round_matrix(scaled: Floats, grid: WeightGrid) -> NDArray[np.int32]:
         order = np.argsort(np.arange(1, copies + 1) * _GOLDEN % 1.0)
         rank = np.empty(copies, dtype=int)
         rank[order] = np.arange(copies)
-        for row in range(len(scaled)):
-            up = np.roll(rank, row * 7) < raised[row]
-            result[row, columns] = round_weights((low[row] + up) * grid.step, grid)
+        turned = (np.arange(copies) - 7 * np.arange(len(scaled))[:, None]) % copies
+        up = rank[turned] < raised[:, None]
+        result[:, columns] = round_weights((low[:, None] + up) * grid.step, grid)
     return result
+
+
+def diffused(error: Floats, matrix: Floats) -> Floats:
+    """The error of each weight once that of repeated columns has spread over them: their mean.
+
+    Sources behind repeated columns are summed, so only the sum of their errors matters.
+    """
+    spread = error.copy()
+    for columns in _repeated(matrix):
+        spread[:, columns] = error[:, columns].mean(axis=1, keepdims=True)
+    return spread
 
 
 def _repeated(matrix: Floats) -> list[list[int]]:

@@ -132,6 +132,7 @@ class _Emulation:
             records=self._records,
             counts=count(network, self._messages, steps=self._time, samples=self._samples),
             depths={p.name: network.depth(p.name) for p in network.populations},
+            latency=network.latency,
             output_is_spikes=self._output_variable == "spikes",
             overflows=tuple(
                 Overflow(population, variable, step, neurons)

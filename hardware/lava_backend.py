@@ -118,6 +118,7 @@ def _collect(
         records=records,
         counts=count(net, totals, steps=steps, samples=samples),
         depths={p.name: net.depth(p.name) for p in net.populations},
+        latency=net.latency,
         output_is_spikes=spiking,
     )
 

@@ -150,8 +150,9 @@ def _candidates() -> Iterator[tuple[str, str | None]]:
         roots += [Path(output)] if code == 0 and output else []
     for root in dict.fromkeys(roots):
         versions = sorted(root.glob(f"versions/{PYTHON_VERSION}*/bin/python"), reverse=True)
-        for python in versions or [None]:
-            yield f"pyenv in {root}", str(python) if python else None
+        yield from ((f"pyenv in {root}", str(python)) for python in versions)
+        if not versions:
+            yield f"pyenv in {root}", None
     if shutil.which("uv"):
         code, output = _run(["uv", "python", "find", "--no-project", PYTHON_VERSION])
         yield "uv", output if code == 0 and output else None

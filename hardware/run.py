@@ -42,6 +42,7 @@ class Run:
     records: Mapping[str, Mapping[str, NDArray[np.int32]]]
     counts: Counts
     depths: Mapping[str, int]
+    latency: int
     output_is_spikes: bool
     overflows: tuple[Overflow, ...] = field(default=())
 

@@ -15,7 +15,7 @@ from neurokd.hardware.population import Population
 from neurokd.hardware.projection import ConvProjection, DenseProjection, Projection
 
 _CONV_WRAP = 1 << 23
-_COLUMNS_AT_ONCE = 1 << 22
+_COLUMNS_AT_ONCE = 1 << 19
 """Elements of the unfolded input held at a time: few enough for a cache, enough for a GEMM."""
 
 

@@ -30,8 +30,8 @@ class ModelConfig(_Section):
     channels: tuple[int, ...] = (16, 32, 64, 64)
     kernels: tuple[int, ...] = (5, 3, 3, 3)
     strides: tuple[int, ...] = (2, 2, 1, 1)
-    beta: float = Field(0.5, gt=0, lt=1)
-    threshold: float = Field(1.0, gt=0)
+    beta: float = Field(default=0.5, gt=0, lt=1)
+    threshold: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _same_depth(self) -> ModelConfig:
@@ -47,20 +47,20 @@ class ModelConfig(_Section):
 class RecipeConfig(_Section):
     """How it is optimised: AdamW under a one-cycle schedule."""
 
-    epochs: int = Field(12, ge=1)
-    batch_size: int = Field(64, ge=2)
-    learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    max_shift: int = Field(2, ge=0, le=8, description="random translation, in pixels")
+    epochs: int = Field(default=12, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    max_shift: int = Field(default=2, ge=0, le=8, description="random translation, in pixels")
 
 
 class DistillConfig(_Section):
     """What the teacher adds: L = CE + samd · SAMD + nld · NLD."""
 
-    samd: float = Field(1.0, ge=0)
-    nld: float = Field(1.0, ge=0)
-    temperature: float = Field(2.0, gt=0)
-    noise: float = Field(0.1, ge=0)
+    samd: float = Field(default=1.0, ge=0)
+    nld: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=2.0, gt=0)
+    noise: float = Field(default=0.1, ge=0)
     norm: Literal["batch", "sample", "none"] = "batch"
     tau_squared: bool = True
 
@@ -70,13 +70,13 @@ class TrainConfig(_Section):
 
     role: Literal["teacher", "student"]
     data: str = "mnist-subset"
-    seed: int = Field(0, ge=0, lt=2**63)
-    steps: int = Field(4, ge=1, le=1024, description="time steps T of a student")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    steps: int = Field(default=4, ge=1, le=1024, description="time steps T of a student")
     model: ModelConfig = ModelConfig()
     recipe: RecipeConfig = RecipeConfig()
     distill: DistillConfig | None = None
     teacher: str | None = Field(
-        None, description="preset or file that trains the teacher when none is given"
+        default=None, description="preset or file that trains the teacher when none is given"
     )
 
     @model_validator(mode="after")

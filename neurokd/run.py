@@ -34,8 +34,8 @@ DERIVED = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``config.toml`` (resolved), ``metrics.jsonl``, ``model.safetensors``, ``last.ckpt``; later ``nir/``,
-    ``loihi/``, ``onnx/``, ``profile.json``, ``verdict.json``, ``report.html``."""
+    """``config.toml`` (resolved), ``metrics.jsonl``, ``model.safetensors``, ``last.ckpt``; later
+    ``nir/``, ``loihi/``, ``onnx/``, ``profile.json``, ``verdict.json``, ``report.html``."""
 
     path: Path
 
@@ -83,7 +83,10 @@ class RunFolder:
         import torch
         from safetensors.torch import save
 
-        state = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in model.state_dict().items()}
+        state = {
+            key: value.detach().clone(memory_format=torch.contiguous_format)
+            for key, value in model.state_dict().items()
+        }
         atomic.write_bytes(self.weights, save(state))
 
     def load_model(self) -> nn.Module:

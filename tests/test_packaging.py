@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 import neurokd
 
@@ -71,12 +72,11 @@ def test_unknown_public_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize("python", ["3.10", "3.11"])
 def test_every_dependency_is_pinned_once_in_each_world(python: str) -> None:
-    requirements = pytest.importorskip("packaging.requirements")
     environment = {"python_version": python}
     pins: dict[str, str] = {}
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):
-            pin = requirements.Requirement(line)
+            pin = Requirement(line)
             if pin.marker is None or pin.marker.evaluate(environment):
                 assert pin.name not in pins, f"{pin.name} is pinned twice for Python {python}"
                 pins[pin.name] = re.sub("^==", "", str(pin.specifier))
@@ -86,7 +86,7 @@ def test_every_dependency_is_pinned_once_in_each_world(python: str) -> None:
     if python == "3.11":
         wanted += [line for line in extras["dev"] if not line.startswith("neurokd[")]
     for line in wanted:
-        need = requirements.Requirement(line)
+        need = Requirement(line)
         if need.marker is None or need.marker.evaluate(environment):
             assert need.name in pins, f"{need.name} has no pin for Python {python}"
             assert need.specifier.contains(pins[need.name]), f"{line} excludes its own pin"

@@ -135,6 +135,7 @@ def steps(description: str) -> Iterator[Callable[[int, int, str], None]]:
 def phases() -> Iterator[Callable[[str, int, int], None]]:
     """Progress bars for work that reports (phase, done, in all); a new phase opens a new bar."""
     current = ""
+    inner: Callable[[int, int, str], None]
     stack = ExitStack()
 
     def tell(phase: str, done: int, total: int) -> None:
@@ -144,6 +145,5 @@ def phases() -> Iterator[Callable[[str, int, int], None]]:
             current, inner = phase, stack.enter_context(steps(phase))
         inner(done, total, "")
 
-    inner: Callable[[int, int, str], None]
     with stack:
         yield tell

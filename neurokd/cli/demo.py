@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -26,11 +25,11 @@ LAVA_SAMPLES = 50
 
 
 def run(
-    out: Annotated[Optional[Path], typer.Option(help="The run folder.", metavar="RUN")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", metavar="RUN")] = None,
     no_lava: Annotated[bool, typer.Option("--no-lava", help="Leave Lava out.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of all three trainings.")] = 0,
     overrides: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option("--set", help="Override a value of the students.", metavar="KEY=VALUE"),
     ] = None,
     as_json: Json = False,
@@ -127,7 +126,10 @@ def _files(folder: Path, report: Path, seconds: float) -> None:
     for path, what in (
         (report, "curves, raster, energy, verdict; open it in a browser"),
         (folder / "nir" / "network.nir", "the network for any NIR framework"),
-        (folder / "loihi" / "network.safetensors", "the integer network, `neurokd inspect` reads it"),
+        (
+            folder / "loihi" / "network.safetensors",
+            "the integer network, `neurokd inspect` reads it",
+        ),
         (folder / "onnx", "the int8 ONNX model"),
         (folder / "verdict.json", "the verdict, for machines"),
     ):

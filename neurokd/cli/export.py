@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ def run(
     source: SourceArgument = None,
     target: Annotated[str, typer.Option(help="nir, loihi or onnx.", metavar="TARGET")] = "",
     chip: Chip = None,
-    out: Annotated[Optional[Path], typer.Option(help="The folder to write.", metavar="DIR")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to write.", metavar="DIR")] = None,
     data: Data = None,
     weights: Weights = None,
     sample_shape: SampleShape = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -17,8 +17,8 @@ from neurokd.cli.options import (
     Chip,
     Data,
     Json,
-    SampleShape,
     Samples,
+    SampleShape,
     SourceArgument,
     Steps,
     Weights,
@@ -39,7 +39,7 @@ def run(
     samples: Samples = None,
     steps: Steps = None,
     out: Annotated[
-        Optional[Path], typer.Option(help="The folder for profile.json.", metavar="DIR")
+        Path | None, typer.Option(help="The folder for profile.json.", metavar="DIR")
     ] = None,
     weights: Weights = None,
     sample_shape: SampleShape = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from neurokd.run import RunFolder, newest_run
 
 def run(
     folder: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Argument(help="A run folder; without it the newest run under runs/.", metavar="RUN"),
     ] = None,
     as_json: Json = False,

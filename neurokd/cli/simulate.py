@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -12,7 +12,7 @@ import typer
 from neurokd import atomic
 from neurokd.cli import console
 from neurokd.cli.deployed import runs
-from neurokd.cli.options import Data, Json, SampleShape, Samples, SourceArgument, Steps, Weights
+from neurokd.cli.options import Data, Json, Samples, SampleShape, SourceArgument, Steps, Weights
 from neurokd.cli.source import Source, resolve
 from neurokd.data import LabelledData
 from neurokd.errors import UsageError
@@ -31,7 +31,7 @@ def run(
     samples: Samples = None,
     steps: Steps = None,
     save: Annotated[
-        Optional[Path], typer.Option(help="Keep outputs and spikes.", metavar="FILE.npz")
+        Path | None, typer.Option(help="Keep outputs and spikes.", metavar="FILE.npz")
     ] = None,
     weights: Weights = None,
     sample_shape: SampleShape = None,
@@ -106,7 +106,10 @@ def _on_chip(
     for name in spikes[0]:
         arrays[f"spikes.{name}"] = np.concatenate([part[name] for part in spikes], axis=1)
     counts = Counts.merge(totals)
-    answer = {
+    warnings = [f"{name}: {variable}" for name, variable in sorted(overflows)]
+    for event in warnings:
+        console.message(f"warning: a state left its range, {event}")
+    return arrays, {
         "chip": net.chip,
         "steps": counts.steps,
         "counts": {
@@ -114,11 +117,8 @@ def _on_chip(
             "synaptic_operations": counts.synaptic_operations,
             "neuron_updates": counts.neuron_updates,
         },
-        "overflows": [f"{name}: {variable}" for name, variable in sorted(overflows)],
+        "overflows": warnings,
     }
-    for event in answer["overflows"]:
-        console.message(f"warning: a state left its range, {event}")
-    return arrays, answer
 
 
 def _on_onnx(source: Source, data: LabelledData) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import nir
     from torch import nn
 
-CALIBRATION_SAMPLES = 512
+CALIBRATION_SAMPLES = 256
 DEFAULT_CHIP = "loihi2"
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -124,7 +124,7 @@ class Source:
         return replace(net, metadata={**net.metadata, "source": self.fingerprint() or self.name})
 
     def network(self, chip: str | None = None) -> DeployedNetwork:
-        """The deployed network: the file, the run's export if it is up to date, else lowered now."""
+        """The deployed network: the file, the run's export if up to date, else lowered now."""
         if self.deployed_file:
             net = DeployedNetwork.load(self.deployed_file)
             if chip not in (None, net.chip):
@@ -182,7 +182,7 @@ def resolve(
         raise FileFormatError(
             "no such source",
             where=source,
-            expected="a run folder, a .nir file, a deployed .safetensors, or package.module:factory",
+            expected="a run folder, a .nir or .safetensors file, or package.module:factory",
         )
     if path.suffix == ".nir":
         return Source(path.stem, nir_file=path, **common)

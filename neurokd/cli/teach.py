@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,9 @@ from neurokd.run import RunFolder
 def run(
     config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
     overrides: Annotated[
-        Optional[list[str]], typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The run folder.", metavar="RUN")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", metavar="RUN")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     as_json: Json = False,
 ) -> int:

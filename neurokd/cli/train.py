@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def run(
     config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
     teacher: Annotated[
-        Optional[Path], typer.Option(help="The run folder of a trained teacher.", metavar="RUN")
+        Path | None, typer.Option(help="The run folder of a trained teacher.", metavar="RUN")
     ] = None,
     overrides: Annotated[
-        Optional[list[str]], typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
+        list[str] | None, typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="The run folder.", metavar="RUN")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", metavar="RUN")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -58,7 +58,7 @@ def needs_teacher(config: TrainConfig, teacher: Path | None) -> bool:
 def teacher_for(
     config: TrainConfig, teacher: Path | None, folder: RunFolder, resume: bool = False
 ) -> nn.Module:
-    """The teacher given, else the one that the configuration names, trained into ``RUN/teacher``."""
+    """The teacher given, else the one that the configuration names, in ``RUN/teacher``."""
     if teacher is not None:
         run_folder = RunFolder(teacher)
         require_role(run_folder.config(), "teacher", str(teacher))

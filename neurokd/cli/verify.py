@@ -6,14 +6,14 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurokd import atomic
 from neurokd.cli import console
 from neurokd.cli.export import export_onnx, onnx_name
-from neurokd.cli.options import Data, Json, SampleShape, Samples, SourceArgument, Steps, Weights
+from neurokd.cli.options import Data, Json, Samples, SampleShape, SourceArgument, Steps, Weights
 from neurokd.cli.source import Source, resolve
 from neurokd.errors import UsageError
 from neurokd.hardware.network import DeployedNetwork
@@ -90,9 +90,8 @@ def verify_source(
 
 def print_verdict(verdict: Verdict) -> None:
     """The verdict as a table and a sentence."""
-    from neurokd.verify.verdict import TABLE_COLUMNS
-
-    console.result(console.table(verdict.table(), TABLE_COLUMNS))
+    headers, *rows = verdict.table()
+    console.result(console.table(rows, headers))
     identity = verdict.identity
     if identity is not None:
         said = "identical" if identity.identical else f"NOT identical: {identity.first_divergence}"
@@ -104,7 +103,7 @@ def print_verdict(verdict: Verdict) -> None:
 
 
 def _onnx(source: Source, scratch: Path) -> Path:
-    """The int8 model: the run's export where it is at least as new as the weights, else a new one."""
+    """The int8 model: the run's export where it is as new as the weights, else a new one."""
     if source.deployed_file:
         raise UsageError(
             "a deployed network has no ONNX form yet",

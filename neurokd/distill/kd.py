@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from neurokd.errors import ShapeMismatchError, UsageError
 
 
-def softened_divergence(teacher_logits: Tensor, student_log_p: Tensor, temperature: float) -> Tensor:
+def softened_divergence(
+    teacher_logits: Tensor, student_log_p: Tensor, temperature: float
+) -> Tensor:
     """τ² · mean_B KL(softmax(z_T / τ) ‖ p_S), with log p_S given; the teacher is a constant.
 
     Shapes: (B, K), (B, K) → scalar.

@@ -18,8 +18,9 @@ class NLDLoss(nn.Module):
     Equation, ``mode="logit"`` (the paper): ε ~ N(mean_K(z_S), std_K(z_S)²) per sample and class,
     z = z_S + λ ε, L = τ² · mean_B KL(softmax(z_T / τ) ‖ softmax(z / τ)).
 
-    Equation, ``mode="prob_mix"`` (the reference code): g = mean_K(z_S) + n · var_K(z_S), n ~ N(0, 1),
-    p_S = (1 − λ) softmax(z_S / τ) + λ softmax(g / τ), L = τ² · mean_B KL(softmax(z_T / τ) ‖ p_S).
+    Equation, ``mode="prob_mix"`` (the reference code): g = mean_K(z_S) + n · var_K(z_S),
+    n ~ N(0, 1), p_S = (1 − λ) softmax(z_S / τ) + λ softmax(g / τ),
+    L = τ² · mean_B KL(softmax(z_T / τ) ‖ p_S).
 
     Mean and spread (unbiased, over the classes) are constants for the gradient. The noise is fresh
     in every call and comes from ``generator``.

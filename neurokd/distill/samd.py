@@ -38,11 +38,11 @@ class SAMDLoss(nn.Module):
 
     Equation: with M_T = CAM and M_S = SAM, each M ← (M − min M) / (max M − min M + 10⁻³) over the
     batch, the sample or not at all, then P = softmax(M / τ) + 10⁻¹⁰ over the H·W positions of a
-    sample, and L = τ² · mean_B Σ P_T log(P_T / P_S); without ``tau_squared`` the factor is 1 (as in
-    the reference code; the paper has τ²). No gradient reaches the teacher.
+    sample, and L = τ² · mean_B Σ P_T log(P_T / P_S). Without ``tau_squared`` the factor is 1, as
+    in the reference code; the paper has τ². No gradient reaches the teacher.
 
-    Normalised maps lie in [0, 1], so L is small: about Var(M_T − M_S) / 2 over the positions, and at
-    most 1/2 (with τ², Hoeffding's lemma).
+    Normalised maps lie in [0, 1], so L is small: about Var(M_T − M_S) / 2 over the positions, and
+    at most 1/2 (with τ², Hoeffding's lemma).
 
     Shapes: student features (T, B, C, H, W), teacher features (B, C', H, W), teacher weight
     (K, C'), teacher logits (B, K) → scalar.
@@ -72,7 +72,9 @@ class SAMDLoss(nn.Module):
                     found=repr(value),
                 )
         if not temperature > 0:
-            raise UsageError("temperature must be positive", where="SAMDLoss", found=str(temperature))
+            raise UsageError(
+                "temperature must be positive", where="SAMDLoss", found=str(temperature)
+            )
         self.temperature = temperature
         self.norm = norm
         self.tau_squared = tau_squared

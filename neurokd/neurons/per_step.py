@@ -23,4 +23,5 @@ class PerStep(nn.Module):
             once: Tensor = self.layer(x[0])
             return once.expand(x.shape[0], *once.shape)
         merged: Tensor = self.layer(x.flatten(0, 1))
-        return merged.unflatten(0, (x.shape[0], x.shape[1]))
+        steps: Tensor = merged.unflatten(0, (x.shape[0], x.shape[1]))
+        return steps

@@ -25,4 +25,4 @@ def triangle() -> Callable[[Tensor], Tensor]:
 
     Shapes: any. Source: the neuron of CKDSNN (arXiv 2511.06902), as in Rathi & Roy 2021.
     """
-    return _Triangle.apply  # type: ignore[no-any-return]
+    return _Triangle.apply

@@ -59,7 +59,10 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> No
             if isinstance(value, int | float | str | list | bool | None)
         },
     }
-    contiguous = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+    contiguous = {
+        key: value.detach().clone(memory_format=torch.contiguous_format)
+        for key, value in tensors.items()
+    }
     atomic.write_bytes(path, save(contiguous, metadata={"neurokd": json.dumps(header)}))
 
 

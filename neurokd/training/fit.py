@@ -37,7 +37,7 @@ def fit(
     All randomness after initialisation comes from one generator seeded by ``config.seed``; it is in
     the checkpoint, so an interrupted run that is resumed ends in the same weights.
 
-    Raises: `TrainingDivergedError` when a loss term is not finite, `UsageError` for too few samples.
+    Raises: `TrainingDivergedError` (a loss term is not finite), `UsageError` (too few samples).
     """
     recipe = config.recipe
     per_epoch = len(data) // recipe.batch_size

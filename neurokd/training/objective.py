@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokd.config import DistillConfig
+from neurokd.config import DistillConfig, TrainConfig
 from neurokd.distill import NLDLoss, SAMDLoss
 from neurokd.errors import UsageError
 from neurokd.training.features import StageFeatures
@@ -89,9 +89,7 @@ class Distillation(Objective):
                 found=type(head).__name__,
             )
         self.weight = head.weight
-        self.samd = SAMDLoss(
-            config.temperature, norm=config.norm, tau_squared=config.tau_squared
-        )
+        self.samd = SAMDLoss(config.temperature, norm=config.norm, tau_squared=config.tau_squared)
         self.nld = NLDLoss(config.temperature, config.noise)
         self.student_features = StageFeatures(student, stage)
         self.teacher_features = StageFeatures(teacher, stage)
@@ -111,3 +109,13 @@ class Distillation(Objective):
             "nld": self.config.nld * self.nld(logits, teacher_logits, generator),
         }
         return logits, terms
+
+
+def make_objective(config: TrainConfig, model: nn.Module, teacher: nn.Module | None) -> Objective:
+    """The objective that a configuration describes; features are taken from the last stage."""
+    if config.role == "teacher":
+        return DenseClassification(model)
+    if config.distill is None or teacher is None:
+        return SpikingClassification(model, config.steps)
+    last = f"stages.{len(config.model.channels) - 1}"
+    return Distillation(model, teacher, config.steps, config.distill, last)

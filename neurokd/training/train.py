@@ -12,12 +12,7 @@ from neurokd.models import build_model
 from neurokd.run import RunFolder
 from neurokd.training.evaluate import accuracy
 from neurokd.training.fit import Progress, fit
-from neurokd.training.objective import (
-    DenseClassification,
-    Distillation,
-    Objective,
-    SpikingClassification,
-)
+from neurokd.training.objective import make_objective
 
 
 def train(
@@ -33,7 +28,7 @@ def train(
     The test split is evaluated once, after the last epoch; nothing is selected by it. The same
     configuration on the same machine gives the same weights, bit for bit.
 
-    Raises: `UsageError` (a distillation without a teacher, or the reverse), `TrainingDivergedError`.
+    Raises: `UsageError` (distillation without a teacher, or the reverse), `TrainingDivergedError`.
     """
     if config.distill is not None and teacher is None:
         raise UsageError(
@@ -51,7 +46,7 @@ def train(
     torch.manual_seed(config.seed)
     model = _build(config, data)
     folder.begin(config)
-    objective = _objective(config, model, teacher)
+    objective = make_objective(config, model, teacher)
     metrics = fit(model, objective, data, config, folder, resume=resume, progress=progress)
     steps = config.steps if config.role == "student" else None
     result = accuracy(model, test, steps)
@@ -74,12 +69,3 @@ def _build(config: TrainConfig, data: LabelledData) -> nn.Module:
     if config.role == "teacher":
         del geometry["beta"], geometry["threshold"]
     return build_model(config.model.name, spiking=config.role == "student", **geometry)
-
-
-def _objective(config: TrainConfig, model: nn.Module, teacher: nn.Module | None) -> Objective:
-    if config.role == "teacher":
-        return DenseClassification(model)
-    if config.distill is None or teacher is None:
-        return SpikingClassification(model, config.steps)
-    last = f"stages.{len(config.model.channels) - 1}"
-    return Distillation(model, teacher, config.steps, config.distill, last)

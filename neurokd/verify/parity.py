@@ -66,7 +66,7 @@ def verify(
     data = data.first(samples)
     _check_arguments(student, chosen, tolerance, lava_samples, steps)
     _check_data(net, data)
-    model_file = _onnx_file(onnx) if "onnx" in chosen else None
+    onnx_scores = _onnx_scores(_onnx_file(onnx), data.x, steps) if "onnx" in chosen else None
     if "lava" in chosen:
         _require_lava(worker)
     classes = net.population(net.output).size
@@ -76,8 +76,8 @@ def verify(
         found["emulator"] = _emulated(net, data.x, steps, progress)
     if student is not None:
         found["student"] = _scored("student", as_scores(student, steps), data.x, classes, progress)
-    if model_file is not None:
-        found["onnx"] = _scored("onnx", _onnx_scores(model_file), data.x, classes, progress)
+    if onnx_scores is not None:
+        found["onnx"] = _scored("onnx", onnx_scores, data.x, classes, progress)
     identity = None
     if "lava" in chosen:
         found["lava"], identity = _on_lava(net, data.x[:lava_samples], steps, worker, progress)
@@ -157,10 +157,12 @@ def _onnx_file(onnx: str | Path | None) -> Path:
     return path
 
 
-def _onnx_scores(path: Path) -> Scores:
+def _onnx_scores(path: Path, x: NDArray[np.float32], steps: int) -> Scores:
     from neurokd.export.onnx_runtime import run_onnx
 
-    return lambda x: run_onnx(path, x)
+    # One sample first: a broken file or one of another shape is told before anything long is run.
+    run_onnx(path, x[:1], steps)
+    return lambda batch: run_onnx(path, batch, steps)
 
 
 def _require_lava(worker: LavaWorker | None) -> None:

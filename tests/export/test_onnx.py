@@ -418,6 +418,24 @@ def test_every_opset_offered_runs(tmp_path, opset):
     assert report.opset == opset and report.max_error < 2e-5
 
 
+def test_a_sum_of_too_many_spikes_is_rounded_not_clipped(tmp_path):
+    # 20 × 20 spikes a window: up to 400, so uint8 needs a scale of 400 / 255
+    graph = chain(
+        (1, 20, 20),
+        ("lif", lif((1, 20, 20), threshold=0.5)),
+        ("pool", nir.SumPool2d(np.array([20, 20]), np.array([20, 20]), np.array([0, 0]))),
+        ("flatten", nir.Flatten({"input": np.array([1, 1, 1])}, 0, -1)),
+        ("linear", nir.Linear(np.array([[127.0]]))),
+        ("sum", accumulator(1)),
+        out=1,
+    )
+    report = to_onnx(graph, tmp_path / "m.onnx", steps=1)
+    activation = report.activations["linear"]
+    assert activation == {"scale": pytest.approx(400 / 255), "zero_point": 0, "exact": False}
+    x = np.ones((1, 1, 20, 20), np.float32)
+    assert run_onnx(tmp_path / "m.onnx", x).item() == pytest.approx(400 * 127, rel=1e-5)
+
+
 def test_names_and_metadata_and_opset(tmp_path):
     graph = conv_network(np.random.default_rng(9))
     path = tmp_path / "deep" / "m.onnx"

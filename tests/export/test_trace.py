@@ -15,6 +15,7 @@ from neurokd.errors import NeurokdError, UnsupportedModuleError
 from neurokd.export import simulate_nir, trace
 from neurokd.models.convnet import ConvNet
 from neurokd.neurons import LIF, Accumulator, PerStep
+from neurokd.neurons.surrogate import triangle
 
 
 def random_norms(module: nn.Module) -> nn.Module:
@@ -33,6 +34,7 @@ def leaky(**settings: object) -> snntorch.Leaky:
         "init_hidden": True,
         "reset_mechanism": "zero",
         "reset_delay": False,
+        "spike_grad": triangle(),
         **settings,
     }
     return snntorch.Leaky(**arguments)
@@ -42,9 +44,7 @@ class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(PerStep(nn.Conv2d(2, 4, 3, 1, 1)), LIF(0.5, 0.5))
-        self.left = PerStep(
-            nn.Sequential(nn.Conv2d(4, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4))
-        )
+        self.left = PerStep(nn.Sequential(nn.Conv2d(4, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4)))
         self.right = PerStep(nn.Conv2d(4, 4, 1))
         self.lif = LIF(0.25, 0.4)
         self.pool = PerStep(nn.AvgPool2d(2))
@@ -107,10 +107,10 @@ def test_plain_snntorch_network_with_its_time_loop_outside() -> None:
         nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Linear(12, 5, bias=False),
-        leaky(beta=1.0, threshold=0.5, learn_threshold=True),
+        leaky(beta=1.0, threshold=0.1, learn_threshold=True),
     ).double()
     graph = trace(model, torch.rand(2, 1, 7, 7, dtype=torch.double), dt=1e-3)
-    x = torch.rand(20, 2, 1, 7, 7, dtype=torch.double)
+    x = 4 * torch.rand(20, 2, 1, 7, 7, dtype=torch.double)
     with torch.no_grad():
         expected = np.stack([model(step).numpy() for step in x])
     run = simulate_nir(graph, x.numpy())
@@ -207,7 +207,7 @@ REFUSED = {
     "none": (net(nn.Conv2d(1, 2, 3), leaky(reset_mechanism="none")), "0.1", "zero"),
     "delay": (net(nn.Conv2d(1, 2, 3), leaky(reset_delay=True)), "0.1", "reset_delay=False"),
     "graded": (net(nn.Conv2d(1, 2, 3), leaky(graded_spikes_factor=2.0)), "0.1", "factor=1"),
-    "output": (net(nn.Conv2d(1, 2, 3), leaky(output=True), nn.Identity()), "", "one tensor"),
+    "output": (net(nn.Conv2d(1, 2, 3), leaky(output=True)), "0.1", "output=False"),
     "beta 0": (net(nn.Conv2d(1, 2, 3), leaky(beta=0.0)), "0.1", "beta"),
     "beta shape": (net(nn.Conv2d(1, 2, 3), leaky(beta=torch.rand(6))), "0.1", "shape"),
     "norm": (net(leaky(), nn.BatchNorm2d(1), leaky()), "0.1", "directly after"),

@@ -106,6 +106,7 @@ def test_a_worker_that_is_killed_says_so_and_leaves_nothing(worker: LavaWorker) 
 
 
 @pytest.mark.lava
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, -1, 3])
 def test_a_child_that_is_killed_is_noticed_at_once(worker: LavaWorker, which: int) -> None:
     began = time.monotonic()
@@ -119,6 +120,7 @@ def test_a_child_that_is_killed_is_noticed_at_once(worker: LavaWorker, which: in
 
 
 @pytest.mark.lava
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_worker", [True, False])
 def test_a_hang_ends_at_the_time_limit(worker: LavaWorker, stop_worker: bool) -> None:
     def stop(session: int) -> None:
@@ -215,7 +217,7 @@ def test_an_interpreter_without_lava_fails_with_its_last_words(tmp_path: Path) -
 
 def test_an_interpreter_that_answers_nonsense(tmp_path: Path) -> None:
     fake = tmp_path / "python"
-    fake.write_text("#!/bin/sh\necho hello\nsleep 60\n")
+    fake.write_text("#!/bin/sh\necho hello\nexec sleep 60\n")
     fake.chmod(0o755)
     worker = LavaWorker(fake)
     with pytest.raises(BackendFailedError, match="nonsense.*hello"):

@@ -18,7 +18,12 @@ def test_every_preset_reads_and_survives_a_round_trip(tmp_path: Path, name: str)
 def test_overrides_are_typed_as_in_toml() -> None:
     config = read_config(
         "mnist-student",
-        ["recipe.epochs=3", "data=other.npz", "model.strides=[1,1,1,1]", "distill.tau_squared=false"],
+        [
+            "recipe.epochs=3",
+            "data=other.npz",
+            "model.strides=[1,1,1,1]",
+            "distill.tau_squared=false",
+        ],
     )
     assert config.recipe.epochs == 3 and config.data == "other.npz"
     assert config.model.strides == (1, 1, 1, 1)
@@ -46,7 +51,9 @@ def test_bad_overrides_are_refused_by_name(override: str, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(b"role = ", "not TOML"), (b"\xff\xfe", "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"role = ", "not TOML"), (b"\xff\xfe", "cannot be read")]
+)
 def test_a_broken_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "c.toml"
     path.write_bytes(content)

@@ -53,7 +53,16 @@ def test_lava_gives_the_emulators_spikes(
 ) -> None:
     files = {name: tmp_path / f"{name}.npz" for name in ("emulator", "lava")}
     for name, file in files.items():
-        words = ["simulate", str(run_copy), "--backend", name, "--samples", "4", "--save", str(file)]
+        words = [
+            "simulate",
+            str(run_copy),
+            "--backend",
+            name,
+            "--samples",
+            "4",
+            "--save",
+            str(file),
+        ]
         assert main(words) == 0
     with np.load(files["emulator"]) as expected, np.load(files["lava"]) as found:
         assert set(expected.files) == set(found.files)
@@ -104,7 +113,7 @@ def test_a_verdict_that_does_not_hold_is_status_1(
     assert not verdict["holds"]
 
 
-OWN = '''
+OWN = """
 import snntorch, torch
 from torch import nn
 
@@ -124,7 +133,7 @@ def pooled():
 
 def nothing():
     return 5
-'''
+"""
 
 
 @pytest.fixture
@@ -157,10 +166,19 @@ def test_bring_your_own_network(
         (["export", "nowhere", "--target", "nir"], "no such source"),
         (["export", "own_network.py", "--target", "nir"], "kind"),
         (["export", "own_network:build", "--target", "nir"], "--sample-shape"),
-        (["export", "own_network:built", "--sample-shape", "1,28,28", "--target", "nir"], "factory"),
+        (
+            ["export", "own_network:built", "--sample-shape", "1,28,28", "--target", "nir"],
+            "factory",
+        ),
         (["export", "own_network:nothing", "--sample-shape", "1,28,28", "--target", "nir"], "int"),
-        (["export", "own_network:pooled", "--sample-shape", "1,28,28", "--target", "nir"], "MaxPool2d"),
-        (["export", "own_network:build", "--sample-shape", "1,x", "--target", "nir"], "not a shape"),
+        (
+            ["export", "own_network:pooled", "--sample-shape", "1,28,28", "--target", "nir"],
+            "MaxPool2d",
+        ),
+        (
+            ["export", "own_network:build", "--sample-shape", "1,x", "--target", "nir"],
+            "not a shape",
+        ),
         (["export", "own_network:build", "--sample-shape", "3,9,9", "--target", "nir"], "1"),
         (["simulate", "RUN", "--backend", "tpu"], "unknown backend"),
         (["simulate", "RUN", "--samples", "0"], "positive"),
@@ -206,7 +224,9 @@ def test_damaged_weights_are_refused(
         weights.unlink()
     else:
         text = (run_copy / "config.toml").read_text()
-        (run_copy / "config.toml").write_text(text.replace("channels = [\n    4,", "channels = [\n    5,"))
+        (run_copy / "config.toml").write_text(
+            text.replace("channels = [\n    4,", "channels = [\n    5,")
+        )
     assert main(["export", str(run_copy), "--target", "nir"]) == 2
     assert "model.safetensors" in capsys.readouterr().err
     assert not (run_copy / "nir").exists()

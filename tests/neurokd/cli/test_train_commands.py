@@ -54,7 +54,10 @@ def test_train_brings_its_own_teacher(tiny: list[str], tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)

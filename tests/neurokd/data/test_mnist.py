@@ -7,7 +7,9 @@ from neurokd.data import load_data
 from neurokd.errors import UsageError
 
 
-def test_subset_is_the_head_of_the_originals(neurokd_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subset_is_the_head_of_the_originals(
+    neurokd_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NEUROKD_DATA", str(neurokd_data))
     for split, total, part in (("train", 60_000, 5_000), ("test", 10_000, 1_000)):
         whole, subset = load_data(f"mnist:{split}"), load_data(f"mnist-subset:{split}")

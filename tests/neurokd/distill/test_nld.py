@@ -55,7 +55,9 @@ def test_noise_is_fresh_in_every_call_and_repeats_with_the_seed() -> None:
     assert first == float(loss(STUDENT, TEACHER, torch.Generator().manual_seed(3)))
 
 
-@pytest.mark.parametrize("wrong", [{"mode": "mean"}, {"noise": -0.1}, {"noise": 2.0, "mode": "prob_mix"}])
+@pytest.mark.parametrize(
+    "wrong", [{"mode": "mean"}, {"noise": -0.1}, {"noise": 2.0, "mode": "prob_mix"}]
+)
 def test_unknown_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="NLDLoss"):
         NLDLoss(**wrong)  # type: ignore[arg-type]

@@ -51,19 +51,26 @@ def test_small_signal_limit_is_half_the_variance() -> None:
     other[:, 0, 0, 0], other[:, 0, 0, 1] = 0.0, 1.0
     loss = SAMDLoss(8.0)(other[None], base, torch.ones(1, 1), torch.ones(4, 1))
     difference = (base - other).flatten(1)
-    assert float(loss) == pytest.approx(float(difference.var(1, unbiased=False).mean() / 2), rel=0.05)
+    assert float(loss) == pytest.approx(
+        float(difference.var(1, unbiased=False).mean() / 2), rel=0.05
+    )
 
 
 def test_normalisation_by_sample_does_not_depend_on_the_batch() -> None:
     generator = torch.Generator().manual_seed(1)
     student = (torch.rand(3, 2, 4, 5, 5, generator=generator) < 0.3).float()
-    teacher = torch.rand(2, 6, 5, 5, generator=generator) * torch.tensor([1.0, 9.0])[:, None, None, None]
+    teacher = (
+        torch.rand(2, 6, 5, 5, generator=generator) * torch.tensor([1.0, 9.0])[:, None, None, None]
+    )
     weight, logits = torch.randn(3, 6, generator=generator), torch.randn(2, 3, generator=generator)
 
     def parts(norm: str) -> tuple[float, float]:
         loss = SAMDLoss(norm=norm)  # type: ignore[arg-type]
         whole = loss(student, teacher, weight, logits)
-        single = [loss(student[:, i : i + 1], teacher[i : i + 1], weight, logits[i : i + 1]) for i in (0, 1)]
+        single = [
+            loss(student[:, i : i + 1], teacher[i : i + 1], weight, logits[i : i + 1])
+            for i in (0, 1)
+        ]
         return float(whole), float(sum(single) / 2)
 
     whole, single = parts("sample")
@@ -81,7 +88,9 @@ def test_gradient_reaches_the_student_only() -> None:
 
 def test_a_different_geometry_is_refused() -> None:
     with pytest.raises(ShapeMismatchError, match="geometry"):
-        SAMDLoss()(torch.zeros(2, 1, 3, 4, 4), torch.zeros(1, 3, 8, 8), torch.ones(2, 3), torch.ones(1, 2))
+        SAMDLoss()(
+            torch.zeros(2, 1, 3, 4, 4), torch.zeros(1, 3, 8, 8), torch.ones(2, 3), torch.ones(1, 2)
+        )
 
 
 @pytest.mark.parametrize("wrong", [{"scaling": "l3"}, {"norm": "layer"}, {"temperature": 0.0}])

@@ -6,7 +6,7 @@ from neurokd.neurons.surrogate import triangle
 
 
 def test_spike_train_by_hand() -> None:
-    # β = 1/2, threshold 1: 0.75 | 0.375 + 0.625 = 1 is no spike | 0.5 + 0.75 = 1.25 spikes | 0 + 0.5
+    # β = 1/2, threshold 1: 0.75 | 0.375 + 0.625 = 1: no spike | 0.5 + 0.75 = 1.25: spike | 0 + 0.5
     current = torch.tensor([0.75, 0.625, 0.75, 0.5]).reshape(4, 1, 1)
     assert LIF(beta=0.5)(current).flatten().tolist() == [0, 0, 1, 0]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neurokd.report import write_report
 from neurokd.verify.verdict import Identity, Row, Verdict
 
 
@@ -83,7 +84,17 @@ def metrics_lines(accuracy: float, terms: tuple[str, ...]) -> str:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "my-run"
+    """A complete run folder, to be changed at will."""
+    return fill(tmp_path / "my-run")
+
+
+@pytest.fixture(scope="session")
+def whole_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a complete run folder, to be read only."""
+    return write_report(fill(tmp_path_factory.mktemp("whole") / "my-run"))
+
+
+def fill(folder: Path) -> Path:
     for name, accuracy, terms in (
         ("teacher", 0.986, ("ce",)),
         ("baseline", 0.971, ("ce",)),

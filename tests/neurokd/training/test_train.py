@@ -23,7 +23,9 @@ def teacher(tiny: list[str], tmp_path: Path) -> nn.Module:
     return train(read_config("mnist-teacher", tiny), RunFolder(tmp_path / "teacher"))
 
 
-def test_distillation_leaves_a_complete_run(tiny: list[str], tmp_path: Path, teacher: nn.Module) -> None:
+def test_distillation_leaves_a_complete_run(
+    tiny: list[str], tmp_path: Path, teacher: nn.Module
+) -> None:
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     config, folder = read_config("mnist-student", tiny), RunFolder(tmp_path / "student")
     model = train(config, folder, teacher=teacher)
@@ -37,9 +39,15 @@ def test_distillation_leaves_a_complete_run(tiny: list[str], tmp_path: Path, tea
     assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
 
 
-def test_the_same_seed_gives_the_same_bits(tiny: list[str], tmp_path: Path, teacher: nn.Module) -> None:
+def test_the_same_seed_gives_the_same_bits(
+    tiny: list[str], tmp_path: Path, teacher: nn.Module
+) -> None:
     runs = [
-        train(read_config("mnist-student", [*tiny, f"seed={seed}"]), RunFolder(tmp_path / name), teacher=teacher)
+        train(
+            read_config("mnist-student", [*tiny, f"seed={seed}"]),
+            RunFolder(tmp_path / name),
+            teacher=teacher,
+        )
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert _equal(runs[0], runs[1])
@@ -70,7 +78,10 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         resumed = train(config, folder, teacher=teacher, resume=True)
         assert _equal(whole, resumed)
         strip = [
-            [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in f.metrics.read_text().splitlines()]
+            [
+                {k: v for k, v in json.loads(line).items() if k != "seconds"}
+                for line in f.metrics.read_text().splitlines()
+            ]
             for f in (folder, RunFolder(tmp_path / "whole"))
         ]
         assert strip[0] == strip[1]

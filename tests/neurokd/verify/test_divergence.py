@@ -50,6 +50,7 @@ def run(backend: str, records: Mapping[str, Mapping[str, NDArray[np.int32]]]) ->
         records=records,
         counts=Counts(STEPS, BATCH, {}, {}),
         depths={"input": 0, "hidden": 1, "readout": 2},
+        latency=2,
         output_is_spikes=False,
     )
 
