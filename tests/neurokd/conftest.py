@@ -38,7 +38,7 @@ def trained_run(tiny_data: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from neurokd.training import train
 
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
-    values = [*TINY, f"data='{tiny_data}'", "recipe.learning_rate=0.02", "recipe.epochs=6"]
+    values = [*TINY, f"data='{tiny_data}'", "recipe.learning_rate=0.02", "recipe.epochs=20"]
     train(read_config("mnist-student-alone", values), folder)
     return folder.path
 
