@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import nir
@@ -45,6 +46,7 @@ def lower(
     input_bits: int = 8,
     input_scale: float | None = None,
     steps: int | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> DeployedNetwork:
     """The integer network of a NIR graph, for one chip; what was lost is in its metadata.
 
@@ -56,18 +58,25 @@ def lower(
     large currents become. Without them the scales rest on the worst case, which costs bits.
     ``dt``: seconds a step, else the graph's metadata, else 1e-4. ``steps``: else calibration's T,
     else the graph's metadata, else 4. ``input_scale``: else the graph's metadata, else the largest
-    message, so that x of 1 is the brightest.
+    message, so that x of 1 is the brightest. ``scales``: A of some populations, as `chip_scales`
+    gives it, where weights were trained on that grid; the others are searched.
 
     Raises: `UnsupportedNodeError` naming node, reason and remedy; `CapacityError`,
     `ShapeMismatchError`, `UsageError`.
     """
     options = _options(graph, chip, calibration, dt, weight_bits, input_bits, input_scale, steps)
-    state = Lowering(graph=graph, options=options)
+    state = Lowering(graph=graph, options=replace(options, scales=dict(scales or {})))
     for name, transform in PASSES:
         state = transform(state)
         check(name, state)
     assert state.deployed is not None
     return state.deployed
+
+
+def chip_scales(net: DeployedNetwork) -> dict[str, float]:
+    """The scale A of every population of a lowered network."""
+    notes: dict[str, Any] = net.metadata["lowering"]["populations"]
+    return {name: float(note["scale"]) for name, note in notes.items()}
 
 
 def _options(

@@ -19,7 +19,8 @@ from neurokd.hardware.population import InputPopulation, LIFPopulation
 
 @dataclass(frozen=True)
 class Options:
-    """What the caller asked for, all defaults resolved. ``calibration`` is (T, B, *shape)."""
+    """What the caller asked for, all defaults resolved. ``calibration`` is (T, B, *shape);
+    ``scales`` are those that are given, not searched."""
 
     chip: str
     dt: float
@@ -27,6 +28,7 @@ class Options:
     weight_bits: int
     input: InputPopulation
     calibration: Floats | None
+    scales: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

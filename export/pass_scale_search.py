@@ -60,7 +60,11 @@ def scale_search(state: Lowering) -> Lowering:
     notes: dict[str, dict[str, Any]] = {}
     for population in state.floats.neurons:
         limits = scale_limits(state, population, peaks.get(population.name))
-        chosen = _search(state, population, limits)
+        given = state.options.scales.get(population.name)
+        if given is None:
+            chosen = _search(state, population, limits)
+        else:
+            chosen = _given(state, population, given, peaks.get(population.name))
         scales[population.name] = chosen.scale
         weights.update(chosen.weights)
         notes[population.name] = _note(state, population, chosen, limits, peaks)
@@ -181,6 +185,25 @@ def _search(state: Lowering, population: FloatPopulation, limits: Mapping[str, f
         )
     # of equal errors the larger scale: thresholds and biases are rounded more finely
     return min(usable, key=lambda r: (r.squared_error, -r.scale))
+
+
+def _given(
+    state: Lowering, population: FloatPopulation, scale: float, peak: Peak | None
+) -> Rounded:
+    """The scale that weights were trained for; only what the chip cannot do refuses it."""
+    limits = scale_limits(state, population, None)
+    if peak is not None:
+        limits["current"] = _divide(CURRENT_LIMIT, peak.current)
+    name = min(limits, key=lambda key: limits[key])
+    if scale > limits[name] * (1 + 1e-6):
+        raise CapacityError(
+            f"the given scale is beyond the chip's {name} limit",
+            where=f"node {population.name!r}",
+            expected=f"≤ {limits[name]:.6g}",
+            found=f"{scale:.6g}",
+            remedy="lower without given scales",
+        )
+    return _round(state, population, scale, WeightGrid(state.options.weight_bits))
 
 
 def _candidates(magnitudes: Floats, grid: WeightGrid, ceiling: float) -> list[float]:

@@ -64,9 +64,9 @@ def run(
             f"  the integers cost {100 * lost:.1f} points of training accuracy; "
             "fine-tuning with quantisation in the loop"
         )
-        _finetune(folder, source, teacher)
+        scales = _finetune(folder, source, teacher)
         source = Source(str(folder.path), run=folder)
-        deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP)
+        deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP, scales=scales)
     export_nir(source, folder.path / "nir")
     export_onnx(source, folder.path / "onnx")
 
@@ -117,17 +117,18 @@ def training_loss(source: Source) -> float:
     return -float(difference or 0.0)
 
 
-def _finetune(folder: RunFolder, source: Source, teacher: nn.Module) -> None:
-    """Replace the run's weights by ones that were trained on the chip's grid."""
+def _finetune(folder: RunFolder, source: Source, teacher: nn.Module) -> dict[str, float]:
+    """Replace the run's weights by ones that were trained on the chip's grid; its scales."""
     from neurokd.data import load_data
-    from neurokd.training.finetune import finetune
+    from neurokd.training.evaluate import accuracy
+    from neurokd.training.finetune import finetune, trained_scales
 
-    config, student = folder.config(), source.module
+    config, student, net = folder.config(), source.module, source.network()
     assert student is not None
     with console.steps("fine-tuning") as tell:
         tuned = finetune(
             student,
-            source.network(),
+            net,
             config,
             load_data(config.data, "train"),
             RunFolder(folder.path / "finetune"),
@@ -135,6 +136,11 @@ def _finetune(folder: RunFolder, source: Source, teacher: nn.Module) -> None:
             progress=tell,
         )
     folder.save_model(tuned)
+    tested = accuracy(tuned, load_data(config.data, "test"), config.steps)
+    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    rows[-1]["accuracy"] = tested
+    folder.write_metrics(rows)
+    return trained_scales(net)
 
 
 def _lava(no_lava: bool) -> bool:

@@ -14,6 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData
 from neurokd.errors import UnsupportedModuleError
+from neurokd.export.lower import chip_scales
+from neurokd.export.pass_scale_search import BIAS_LIMIT
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.projection import ConvProjection
 from neurokd.run import RunFolder
@@ -40,6 +42,17 @@ class ChipWeight(nn.Module):
         return weight + (steps * self.step / self.scale - weight.detach())
 
 
+class ChipBias(nn.Module):
+    """Biases held within what the chip can add in a step: |b| ≤ limit."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, bias: Tensor) -> Tensor:
+        return bias.clamp(-self.limit, self.limit)
+
+
 def finetune(
     student: nn.Module,
     net: DeployedNetwork,
@@ -54,9 +67,9 @@ def finetune(
     """A student whose convolution weights lie on the integer grid that ``net`` was lowered to.
 
     Batch normalisation is folded first, as lowering does it, and stays folded: afterwards it only
-    adds a bias. The losses of ``config`` stay on, at a tenth of its learning rate. Lowering the
-    result finds the same grid again, without rounding error. ``student`` is left as it is;
-    checkpoint and metrics go to ``folder``.
+    adds a bias. The losses of ``config`` stay on, at a tenth of its learning rate. Lowered with
+    ``scales=trained_scales(net)`` the result's convolutions have no rounding error. ``student`` is
+    left as it is; checkpoint and metrics go to ``folder``.
 
     Raises: `UnsupportedModuleError` when no convolution of the student is found in ``net``.
     """
@@ -72,9 +85,13 @@ def finetune(
             expected=", ".join(scales),
             found=", ".join(convolutions) or "no convolution with batch normalisation",
         )
+    targets = {p.name: chip_scales(net)[p.target] for p in net.projections}
     for name, convolution in quantised.items():
         parametrize.register_parametrization(
             convolution, "weight", ChipWeight(scales[name], bits), unsafe=True
+        )
+        parametrize.register_parametrization(
+            convolution, "bias", ChipBias(BIAS_LIMIT / targets[name]), unsafe=True
         )
     recipe = config.recipe.model_copy(
         update={"epochs": epochs, "learning_rate": config.recipe.learning_rate / 10}
@@ -86,6 +103,12 @@ def finetune(
     with torch.no_grad():
         _write_back(trainee, result)
     return result.eval()
+
+
+def trained_scales(net: DeployedNetwork) -> dict[str, float]:
+    """The scales that `finetune` trains for: those of populations behind a convolution."""
+    targets = {p.target for p in net.projections if isinstance(p, ConvProjection)}
+    return {name: scale for name, scale in chip_scales(net).items() if name in targets}
 
 
 def _weight_scales(net: DeployedNetwork) -> dict[str, float]:

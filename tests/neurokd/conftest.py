@@ -38,7 +38,16 @@ def trained_run(tiny_data: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from neurokd.training import train
 
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
-    values = [*TINY, f"data='{tiny_data}'", "recipe.learning_rate=0.02", "recipe.epochs=20"]
+    values = [
+        *TINY,
+        f"data='{tiny_data}'",
+        "model.channels=[8,24]",
+        "model.kernels=[5,3]",
+        "recipe.learning_rate=0.03",
+        "recipe.batch_size=8",
+        "recipe.max_shift=0",
+        "recipe.epochs=40",
+    ]
     train(read_config("mnist-student-alone", values), folder)
     return folder.path
 

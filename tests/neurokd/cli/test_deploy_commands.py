@@ -224,9 +224,7 @@ def test_damaged_weights_are_refused(
         weights.unlink()
     else:
         text = (run_copy / "config.toml").read_text()
-        (run_copy / "config.toml").write_text(
-            text.replace("channels = [\n    4,", "channels = [\n    5,")
-        )
+        (run_copy / "config.toml").write_text(text.replace("    24,", "    25,"))
     assert main(["export", str(run_copy), "--target", "nir"]) == 2
     assert "model.safetensors" in capsys.readouterr().err
     assert not (run_copy / "nir").exists()

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -10,16 +9,18 @@ from neurokd.export.trace import trace
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.run import RunFolder
 from neurokd.training.evaluate import predict
-from neurokd.training.finetune import ChipWeight, finetune
+from neurokd.training.finetune import ChipWeight, finetune, trained_scales
 from neurokd.verify import verify
 
 pytestmark = pytest.mark.training
 BITS = 3
 
 
-def _lower(student: torch.nn.Module, data: LabelledData) -> DeployedNetwork:
+def _lower(
+    student: torch.nn.Module, data: LabelledData, scales: dict[str, float] | None = None
+) -> DeployedNetwork:
     graph = trace(student, torch.zeros(1, 1, 28, 28), steps=4)
-    return lower(graph, calibration=data.first(64).x, steps=4, weight_bits=BITS)
+    return lower(graph, calibration=data.first(64).x, steps=4, weight_bits=BITS, scales=scales)
 
 
 def test_chip_weights_by_hand() -> None:
@@ -40,7 +41,7 @@ def test_what_is_trained_is_what_is_deployed(
     weights = {k: v.clone() for k, v in student.state_dict().items()}
     tuned = finetune(student, before, run.config(), data, RunFolder(tmp_path / "f"), epochs=4)
     assert all(torch.equal(weights[k], v) for k, v in student.state_dict().items())
-    after = _lower(tuned, data)
+    after = _lower(tuned, data, trained_scales(before))
     notes = {
         name: net.metadata["lowering"]["populations"] for name, net in (("b", before), ("a", after))
     }
@@ -55,5 +56,5 @@ def test_what_is_trained_is_what_is_deployed(
         return agreement
 
     assert difference(tuned, after) > difference(student, before)
-    logits = predict(tuned, data, 4)
-    assert float((logits.argmax(1).numpy() == data.y).mean()) > 0.5 and np.isfinite(logits).all()
+    right = predict(tuned, data, 4).argmax(1).numpy() == data.y
+    assert float(right.mean()) > 0.5  # it has learnt something: agreement is no coincidence
