@@ -91,20 +91,24 @@ class RunFolder:
 
     def load_model(self) -> nn.Module:
         """The trained network, in evaluation mode; `FileFormatError` if it is not complete."""
-        from neurokd.models import build_model
-
-        config = self.config()
         state = read_weights(self.weights, remedy="train it first, or finish it with --resume")
-        geometry = config.model.model_dump(exclude={"name"})
-        if config.role == "teacher":
-            del geometry["beta"], geometry["threshold"]
-        model = build_model(config.model.name, spiking=config.role == "student", **geometry)
+        model = configured_model(self.config())
         load_state(model, state, self.weights)
         return model.eval()
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights: what was exported from other weights is out of date."""
         return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+
+
+def configured_model(config: TrainConfig) -> nn.Module:
+    """A freshly initialised network as the configuration describes it."""
+    from neurokd.models import build_model
+
+    geometry = config.model.model_dump(exclude={"name"})
+    if config.role == "teacher":
+        del geometry["beta"], geometry["threshold"]
+    return build_model(config.model.name, spiking=config.role == "student", **geometry)
 
 
 def read_weights(path: Path, *, remedy: str = "") -> dict[str, Tensor]:
@@ -149,13 +153,14 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
 
 
 def newest_run(root: Path = RUNS) -> RunFolder:
-    """The run of ``root`` whose weights are the newest; `UsageError` if there is none."""
-    runs = [file for file in root.glob(f"*/{WEIGHTS}") if (file.parent / "config.toml").is_file()]
-    if not runs:
-        raise UsageError(
-            "there is no trained run",
-            where=str(root),
-            expected="a SOURCE, or a run under runs/",
-            remedy="`neurokd train mnist-student` makes one",
-        )
-    return RunFolder(max(runs, key=lambda file: file.stat().st_mtime_ns).parent)
+    """The student's run of ``root`` whose weights are the newest; `UsageError` if there is none."""
+    files = sorted(root.glob(f"*/{WEIGHTS}"), key=lambda f: f.stat().st_mtime_ns, reverse=True)
+    for run in (RunFolder(file.parent) for file in files):
+        if (run.path / "config.toml").is_file() and run.config().role == "student":
+            return run
+    raise UsageError(
+        "there is no trained run",
+        where=str(root),
+        expected="a SOURCE, or a student's run under runs/",
+        remedy="`neurokd train mnist-student` makes one",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -31,6 +31,17 @@ def result(text: str) -> None:
 def result_json(value: Any) -> None:
     """The whole answer as one JSON object; a number that is not finite is refused."""
     print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def significant(value: float) -> str:
+    """Three significant digits, thousands apart: 1,440 and 0.0968."""
+    return f"{float(f'{value:.3g}'):,g}"
+
+
+def band(values: Mapping[str, float], unit: float = 1.0) -> tuple[str, str, str]:
+    """Low, nominal and high of a band, in ``unit``."""
+    low, nominal, high = (significant(values[k] / unit) for k in ("low", "nominal", "high"))
+    return low, nominal, high
 
 
 def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = ()) -> str:

@@ -166,12 +166,12 @@ def _print(accuracies: dict[str, float], profiled: dict[str, Any]) -> None:
         f"the same student without distillation {accuracies['student_alone']:.2%} "
         f"(distillation gave {gain:+.2f} points at this seed)"
     )
-    energy, latency = profiled["energy_pj"], profiled["latency_us"]
+    low, nominal, high = console.band(profiled["energy_pj"], 1e6)
+    console.result(f"energy estimate: {nominal} µJ a sample ({low} … {high})")
+    low, nominal, high = console.band(profiled["latency_us"])
     console.result(
-        f"energy estimate: {energy['nominal'] / 1e6:.3g} µJ a sample "
-        f"({energy['low'] / 1e6:.3g} … {energy['high'] / 1e6:.3g}), "
-        f"latency {latency['nominal']:.3g} µs ({latency['low']:.3g} … {latency['high']:.3g}); "
-        f"constants: {profiled['latency_grade']}\n"
+        f"latency estimate: {nominal} µs ({low} … {high}); grade of the chip's constants: "
+        f"{profiled['latency_grade']}\n"
     )
 
 

@@ -93,7 +93,7 @@ def _print(profiled: dict[str, Any]) -> None:
             f"{layer['spikes_per_sample']:,.0f}",
             f"{layer['spikes_per_neuron_step']:.3f}",
             f"{layer['synaptic_operations_per_sample']:,.0f}",
-            f"{layer['energy_pj']['nominal'] / 1e6:.2f}",
+            console.significant(layer["energy_pj"]["nominal"] / 1e6),
         )
         for layer in profiled["layers"]
     ]
@@ -105,12 +105,12 @@ def _print(profiled: dict[str, Any]) -> None:
     )
     console.result(f"\nenergy a sample, {profiled['chip']}:")
     lines = [
-        (line["name"], *_band(line["energy_pj"], 1e6), line["grade"])
+        (line["name"], *console.band(line["energy_pj"], 1e6), line["grade"])
         for line in profiled["energy_lines"]
     ]
-    lines.append(("total", *_band(profiled["energy_pj"], 1e6), ""))
+    lines.append(("total", *console.band(profiled["energy_pj"], 1e6), ""))
     console.result(console.table(lines, ("line", "low µJ", "nominal µJ", "high µJ", "grade")))
-    low, nominal, high = _band(profiled["latency_us"], 1.0)
+    low, nominal, high = console.band(profiled["latency_us"])
     console.result(
         f"\nlatency: {nominal} µs ({low} … {high}), {profiled['latency_grade']}; "
         f"at least {profiled['cores']['minimum']} cores ({profiled['cores']['binding']})"
@@ -119,8 +119,3 @@ def _print(profiled: dict[str, Any]) -> None:
         console.result(f"note: {note}")
     for item in profiled["uncounted"]:
         console.message(f"not counted: {item}")
-
-
-def _band(band: dict[str, float], unit: float) -> tuple[str, str, str]:
-    low, nominal, high = (f"{band[key] / unit:.3g}" for key in ("low", "nominal", "high"))
-    return low, nominal, high

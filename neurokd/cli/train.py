@@ -12,7 +12,7 @@ from neurokd.cli import console
 from neurokd.cli.options import Json
 from neurokd.config import TrainConfig, read_config
 from neurokd.errors import UsageError
-from neurokd.run import RUNS, RunFolder
+from neurokd.run import RUNS, RunFolder, configured_model, load_state, read_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def run(
     config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
     teacher: Annotated[
-        Path | None, typer.Option(help="The run folder of a trained teacher.", metavar="RUN")
+        Path | None,
+        typer.Option(help="A trained teacher: its run, or its weights.", metavar="RUN|FILE"),
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
@@ -58,8 +59,9 @@ def needs_teacher(config: TrainConfig, teacher: Path | None) -> bool:
 def teacher_for(
     config: TrainConfig, teacher: Path | None, folder: RunFolder, resume: bool = False
 ) -> nn.Module:
-    """The teacher given, else the one that the configuration names, in ``RUN/teacher``."""
-    if teacher is not None:
+    """The run given, the weights given for the teacher that the configuration names, or that
+    teacher, trained into ``RUN/teacher``."""
+    if teacher is not None and not teacher.is_file():
         run_folder = RunFolder(teacher)
         require_role(run_folder.config(), "teacher", str(teacher))
         return run_folder.load_model()
@@ -74,6 +76,10 @@ def teacher_for(
         return own.load_model()
     lesson = read_config(config.teacher, [f"seed={config.seed}", f"data={json.dumps(config.data)}"])
     require_role(lesson, "teacher", config.teacher)
+    if teacher is not None:
+        model = configured_model(lesson)
+        load_state(model, read_weights(teacher), teacher)
+        return model
     return train_run(lesson, own, "teacher", resume=resume and own.checkpoint.is_file())
 
 

@@ -8,8 +8,7 @@ from torch import nn
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData, load_data
 from neurokd.errors import ShapeMismatchError, UsageError
-from neurokd.models import build_model
-from neurokd.run import RunFolder
+from neurokd.run import RunFolder, configured_model
 from neurokd.training.evaluate import accuracy
 from neurokd.training.fit import Progress, fit
 from neurokd.training.objective import make_objective
@@ -65,7 +64,4 @@ def _build(config: TrainConfig, data: LabelledData) -> nn.Module:
             expected="(C, H, W)",
             found=str(data.sample_shape),
         )
-    geometry = config.model.model_dump(exclude={"name"})
-    if config.role == "teacher":
-        del geometry["beta"], geometry["threshold"]
-    return build_model(config.model.name, spiking=config.role == "student", **geometry)
+    return configured_model(config)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from neurokd.cli.app import main
-from neurokd.run import RunFolder
+from neurokd.run import RunFolder, newest_run
 
 pytestmark = pytest.mark.training
 
@@ -74,3 +74,26 @@ def test_a_folder_with_something_else_is_not_touched(
     assert main(["train", "mnist-student-alone", "--out", str(tmp_path)]) == 2
     assert "something else" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_teacher_may_be_a_file_of_weights(tiny: list[str], tmp_path: Path) -> None:
+    lesson = tmp_path / "lesson.toml"
+    values = "\n".join(tiny)
+    lesson.write_text(f'role = "teacher"\n{values}\n')
+    assert main(["teach", str(lesson), "--out", str(tmp_path / "teacher")]) == 0
+    weights = str(tmp_path / "teacher" / "model.safetensors")
+    runs = []
+    for name, given in (("a", weights), ("b", str(tmp_path / "teacher"))):
+        words = ["train", "mnist-student", *_set(tiny), "--set", f"teacher={lesson}"]
+        assert main([*words, "--teacher", given, "--out", str(tmp_path / name)]) == 0
+        runs.append(RunFolder(tmp_path / name).fingerprint())
+    assert runs[0] == runs[1]
+
+
+def test_the_newest_run_is_a_students(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "mnist-student-alone", *_set(tiny)]) == 0
+    assert main(["teach", "mnist-teacher", *_set(tiny)]) == 0
+    assert newest_run().path.name == "mnist-student-alone"
