@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from neurokd.config import read_config
@@ -47,9 +46,7 @@ def main(fast: bool = False, folder: Path = Path("runs/example-01")) -> dict[str
 
     # 3. Chip time: the output lags by net.latency steps, so that many silent steps follow the data.
     some = test.first(100 if fast else 1000)
-    messages = net.encode(some.x)
-    silence = np.zeros((net.latency, *messages.shape[1:]), dtype=messages.dtype)
-    activity = emulate(net, np.concatenate([messages, silence]))
+    activity = emulate(net, net.padded(net.encode(some.x)))
     estimate = profile(net, activity)
 
     # 4. The verdict: accuracies paired sample by sample, and Lava against the emulator bit by bit.

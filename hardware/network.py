@@ -135,6 +135,14 @@ class DeployedNetwork:
         integers = messages.astype(np.int32)
         return np.broadcast_to(integers, (steps or self.steps, *integers.shape))
 
+    def padded(self, messages: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Messages followed by silence for as many steps as the output lags behind.
+
+        Shapes: (T, B, *shape) → (T + latency, B, *shape).
+        """
+        silence = np.zeros((self.latency, *messages.shape[1:]), dtype=messages.dtype)
+        return np.concatenate([messages, silence])
+
     def save(self, path: str | Path) -> Path:
         """Write the network to one safetensors file, complete or not at all."""
         from neurokd.hardware.network_file import save_network

@@ -15,16 +15,6 @@ from neurokd.hardware.run import Run
 BATCH = 200
 
 
-def messages(net: DeployedNetwork, x: NDArray[np.float32], steps: int | None) -> NDArray[np.int32]:
-    """The input of a run in chip time: T steps of data, then silence until the last has arrived.
-
-    Shapes: (B, *shape) → (T + latency, B, *shape).
-    """
-    encoded = net.encode(x, steps)
-    silence = np.zeros((net.latency, *encoded.shape[1:]), dtype=encoded.dtype)
-    return np.concatenate([encoded, silence])
-
-
 def runs(
     net: DeployedNetwork,
     x: NDArray[np.float32],
@@ -40,7 +30,7 @@ def runs(
         with console.steps("lava") as tell:
             yield simulate_lava(
                 net,
-                messages(net, x, steps),
+                net.padded(net.encode(x, steps)),
                 record=record,
                 progress=lambda done, total: tell(done, total, ""),
             )
@@ -50,5 +40,5 @@ def runs(
     with console.steps("emulator") as tell:
         for start in range(0, len(x), BATCH):
             batch: Any = x[start : start + BATCH]
-            yield emulate(net, messages(net, batch, steps), record=record)
+            yield emulate(net, net.padded(net.encode(batch, steps)), record=record)
             tell(min(start + BATCH, len(x)), len(x), "")

@@ -12,7 +12,7 @@ import typer
 
 from neurokd import atomic
 from neurokd.cli import console
-from neurokd.cli.deployed import messages, runs
+from neurokd.cli.deployed import runs
 from neurokd.cli.options import (
     Chip,
     Data,
@@ -71,7 +71,7 @@ def profile_source(
         overflows=tuple(event for part in parts for event in part.overflows),
     )
     profiled = profile(net, whole).to_dict()
-    one = emulate(net, messages(net, data.x[:1], source.steps_given), record=("spikes",))
+    one = emulate(net, net.padded(net.encode(data.x[:1], source.steps_given)), record=("spikes",))
     raster = {
         name: (values["spikes"][:, 0].reshape(one.counts.steps, -1) != 0).astype(np.uint8)
         for name, values in one.records.items()

@@ -181,13 +181,6 @@ def _require_lava(worker: LavaWorker | None) -> None:
         )
 
 
-def _messages(net: DeployedNetwork, x: NDArray[np.float32], steps: int) -> NDArray[np.int32]:
-    """(steps + latency, B, *shape): silent steps at the end let the last input reach the output."""
-    messages = net.encode(x, steps)
-    silence = np.zeros((net.latency, *messages.shape[1:]), dtype=messages.dtype)
-    return np.concatenate([messages, silence])
-
-
 def _batches(
     backend: str, x: NDArray[np.float32], progress: Progress | None
 ) -> Iterable[NDArray[np.float32]]:
@@ -206,7 +199,7 @@ def _emulated(
 
     return np.concatenate(
         [
-            emulate(net, _messages(net, batch, steps), record=()).classes
+            emulate(net, net.padded(net.encode(batch, steps)), record=()).classes
             for batch in _batches("emulator", x, progress)
         ]
     )
@@ -237,7 +230,7 @@ def _on_lava(
         if progress is not None:
             progress("lava", done, total)
 
-    messages = _messages(net, x, steps)
+    messages = net.padded(net.encode(x, steps))
     expected = emulate(net, messages, record=RECORDABLE)
     found = simulate_lava(net, messages, record=RECORDABLE, worker=worker, progress=tell)
     return found.classes, compare_runs(net, expected, found)

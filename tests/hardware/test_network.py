@@ -88,3 +88,13 @@ def test_encode_refuses_what_cannot_be_sent(value: float) -> None:
         network.encode(np.array([[0.0, value]]))
     with pytest.raises(ShapeMismatchError, match="fit"):
         network.encode(np.zeros((3, 5)))
+
+
+def test_padding_lets_the_last_message_arrive() -> None:
+    network = build(
+        [IN, lif("a"), lif("c")],
+        [dense("in", "a"), dense("a", "c")],
+    )
+    padded = network.padded(np.ones((3, 5, 2), dtype=np.int32))
+    assert padded.shape == (3 + 2, 5, 2)
+    assert padded[:3].all() and not padded[3:].any()
