@@ -186,6 +186,8 @@ class _Emulation:
                 voltages[t] = v
         self._report_totals(population.name, "u", lost_per_step)
         self._report_totals(population.name, "v", saturated_per_step)
+        if not population.spiking:
+            self._report(population.name, "threshold", spikes.flatten(1), first=1)
         self._keep(population.name, "u", a, where)
         self._keep(population.name, "v", voltages, where)
         self._keep(population.name, "spikes", spikes, where)

@@ -19,7 +19,8 @@ class Overflow:
     """A variable that left its range at a chip step, in ``neurons`` (sample, neuron) pairs.
 
     ``variable``: "u" (left 24 bits and was wrapped), "v" (saturated), "a" (what projections
-    delivered to the population at this step was wrapped, at 24 bits by a convolution, else at 32).
+    delivered to the population at this step was wrapped, at 24 bits by a convolution, else at 32),
+    "threshold" (a population that must not spike did, as after more steps than it was proven for).
     """
 
     population: str

@@ -134,13 +134,22 @@ class Source:
                     expected=str(chip),
                     found=net.chip,
                 )
+            if self.steps_given is not None and self.steps_given > net.steps:
+                raise UsageError(
+                    "the network was lowered for fewer steps, and its readout may overflow",
+                    where=str(self.deployed_file),
+                    expected=f"≤ {net.steps} steps",
+                    found=str(self.steps_given),
+                    remedy="lower it again with --steps",
+                )
             return net
         exported = self.folder / "loihi" / "network.safetensors"
         if self.run and exported.is_file():
             net = DeployedNetwork.load(exported)
-            if net.metadata.get("source") == self.fingerprint() and chip in (None, net.chip):
+            fits = chip in (None, net.chip) and (self.steps or 0) <= net.steps
+            if fits and net.metadata.get("source") == self.fingerprint():
                 return net
-            console.message(f"{exported} is out of date; the network is lowered anew")
+            console.message(f"{exported} does not fit; the network is lowered anew")
         return self.lower(chip or DEFAULT_CHIP)
 
 

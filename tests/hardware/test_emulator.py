@@ -325,6 +325,17 @@ def test_no_exact_arithmetic_is_a_typed_error() -> None:
         emulate(net, np.zeros((2, 1, 1, 1, 1), dtype=np.int32))
 
 
+def test_an_accumulator_that_reaches_its_threshold_is_reported() -> None:
+    # each step adds 1 << 6 to v; the fourth arrival exceeds a threshold of 3 << 6
+    source = InputPopulation("in", (1,))
+    readout = lif("out", (1,), dv=0, vth=3, spiking=False)
+    net = network([source, readout], [DenseProjection("w", "in", "out", [[2]], weight_exp=-1)])
+    run = emulate(net, np.ones((6, 1, 1), dtype=np.int32))
+    assert run.output.ravel().tolist() == [0, 64, 128, 192, 0, 64]
+    events = [(event.population, event.variable, event.step) for event in run.overflows]
+    assert events == [("out", "threshold", 5)]
+
+
 def test_start_step_forgets_what_came_before() -> None:
     bias = np.array([5, -5])
     late = chain([[2], [2]], bias_mant=bias, start_step=4, dv=100, du=50, vth=131071)

@@ -88,6 +88,19 @@ def test_every_form_of_source_gives_the_same_network(
     assert of_nir["accuracy"] == pytest.approx(of_run["accuracy"], abs=0.1)
 
 
+def test_more_steps_than_the_readout_was_proven_for(
+    run_copy: Path, tiny_data: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run_copy), "--target", "loihi"]) == 0
+    deployed = str(run_copy / "loihi" / "network.safetensors")
+    common = ["--data", tiny_data, "--samples", "2", "--steps", "9"]
+    assert main(["simulate", deployed, *common]) == 2
+    assert "fewer steps" in capsys.readouterr().err
+    answer = _json(capsys, ["simulate", str(run_copy), *common])  # lowered anew
+    assert answer["steps"] == 9 + 3
+    assert "readout: threshold" not in answer["overflows"]
+
+
 def test_an_export_of_older_weights_is_not_used(
     run_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +112,7 @@ def test_an_export_of_older_weights_is_not_used(
     save_file(state, run_copy / "model.safetensors")
     capsys.readouterr()
     assert main(["simulate", str(run_copy), "--samples", "2"]) == 0
-    assert "out of date" in capsys.readouterr().err
+    assert "does not fit" in capsys.readouterr().err
 
 
 def test_a_verdict_that_does_not_hold_is_status_1(
