@@ -65,6 +65,9 @@ class RunFolder:
 
     def begin(self, config: TrainConfig) -> None:
         """Write ``config.toml`` and remove what was made from earlier weights."""
+        for name in (*DERIVED, "config.toml", "metrics.jsonl", "last.ckpt"):
+            for leftover in self.path.glob(f".{name}.*"):  # of a process that was killed
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         for name in DERIVED:
             path = self.path / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -13,12 +13,13 @@ from neurokd.cli import console
 from neurokd.cli.export import export_loihi, export_nir, export_onnx
 from neurokd.cli.options import Json
 from neurokd.cli.profile import profile_source
+from neurokd.cli.run_place import place
 from neurokd.cli.source import DEFAULT_CHIP, Source
-from neurokd.cli.train import require_free, teacher_for, train_run
+from neurokd.cli.train import teacher_for, train_run
 from neurokd.cli.verify import DOES_NOT_HOLD, print_verdict, verify_source
 from neurokd.config import read_config
 from neurokd.hardware.lava_environment import lava_status
-from neurokd.run import RUNS, RunFolder
+from neurokd.run import RunFolder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,8 +43,7 @@ def run(
 ) -> int:
     """Walk the whole path, from training to verdict, on the packaged MNIST subset."""
     started = time.monotonic()
-    folder = RunFolder(out or RUNS / "demo")
-    require_free(folder, resume=False)
+    folder = place("demo", out, resume=False)
     values = [f"seed={seed}", *(overrides or ())]
     config, alone = read_config(STUDENT, values), read_config(ALONE, values)
     lava = _lava(no_lava)

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from neurokd.cli.options import Json
-from neurokd.cli.train import answer, default_folder, require_free, require_role, train_run
+from neurokd.cli.run_place import place
+from neurokd.cli.train import answer, require_role, train_run
 from neurokd.config import read_config
-from neurokd.run import RunFolder
 
 
 def run(
@@ -25,8 +25,7 @@ def run(
     """Train a dense teacher."""
     resolved = read_config(config, overrides or ())
     require_role(resolved, "teacher", config)
-    folder = RunFolder(out or default_folder(config))
-    require_free(folder, resume)
+    folder = place(Path(config).stem, out, resume)
     train_run(resolved, folder, "teacher", resume=resume)
     answer(folder, as_json)
     return 0

@@ -10,9 +10,10 @@ import typer
 
 from neurokd.cli import console
 from neurokd.cli.options import Json
+from neurokd.cli.run_place import place
 from neurokd.config import TrainConfig, read_config
 from neurokd.errors import UsageError
-from neurokd.run import RUNS, RunFolder, configured_model, load_state, read_weights
+from neurokd.run import RunFolder, configured_model, load_state, read_weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,12 +35,12 @@ def run(
     """Train a spiking student, by distillation if it has a teacher."""
     resolved = read_config(config, overrides or ())
     require_role(resolved, "student", config)
-    folder = RunFolder(out or default_folder(config))
-    require_free(folder, resume)
+    folder = place(Path(config).stem, out, resume)
     guide = (
         teacher_for(resolved, teacher, folder, resume) if needs_teacher(resolved, teacher) else None
     )
-    train_run(resolved, folder, "student", teacher=guide, resume=resume)
+    begun = resume and folder.checkpoint.is_file()
+    train_run(resolved, folder, "student", teacher=guide, resume=begun)
     answer(folder, as_json)
     return 0
 
@@ -112,32 +113,6 @@ def require_role(config: TrainConfig, role: str, where: str) -> None:
             found=f'role = "{config.role}"',
             remedy=remedy[role],
         )
-
-
-def require_free(folder: RunFolder, resume: bool) -> None:
-    """Raise `UsageError` rather than write into a folder that holds something else."""
-    path = folder.path
-    if path.exists() and not path.is_dir():
-        raise UsageError("the run folder is a file", where=str(path))
-    if path.is_dir() and any(path.iterdir()) and not (path / "config.toml").is_file():
-        raise UsageError(
-            "the folder holds something else than a run",
-            where=str(path),
-            remedy="name an empty or a new folder with --out",
-        )
-    if (
-        resume
-        and not folder.checkpoint.is_file()
-        and not (path / "teacher" / "last.ckpt").is_file()
-    ):
-        raise UsageError(
-            "there is nothing to resume", where=str(path), remedy="start without --resume"
-        )
-
-
-def default_folder(config: str) -> Path:
-    """``runs/NAME`` after the configuration."""
-    return RUNS / Path(config).stem
 
 
 def answer(folder: RunFolder, as_json: bool) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,43 @@ def test_the_newest_run_is_a_students(
     assert main(["train", "mnist-student-alone", *_set(tiny)]) == 0
     assert main(["teach", "mnist-teacher", *_set(tiny)]) == 0
     assert newest_run().path.name == "mnist-student-alone"
+
+
+def test_nothing_that_was_trained_is_overwritten(
+    tiny: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "mnist-student-alone", *_set(tiny)]
+    assert main(words) == 0 and main(words) == 0
+    runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert runs == ["mnist-student-alone", "mnist-student-alone-2"]
+    before = RunFolder(tmp_path / "runs" / runs[0]).fingerprint()
+    assert main([*words, "--out", f"runs/{runs[0]}"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert RunFolder(tmp_path / "runs" / runs[0]).fingerprint() == before
+    assert main([*words, "--resume"]) == 0  # the last one, where nothing is left to do
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("moment", ["teacher", "between"])
+def test_a_run_killed_before_its_first_checkpoint_goes_on(
+    moment: str, tiny: list[str], tmp_path: Path
+) -> None:
+    """Killed while the teacher was trained, or before the student's first epoch was over."""
+    lesson, run = tmp_path / "lesson.toml", tmp_path / "run"
+    values = "\n".join(tiny)
+    lesson.write_text(f'role = "teacher"\n{values}\n')
+    words = ["train", "mnist-student", *_set(tiny), "--set", f"teacher={lesson}"]
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    shutil.copytree(tmp_path / "whole" / "teacher", run / "teacher")
+    if moment == "teacher":
+        (run / "teacher" / "model.safetensors").unlink()
+    else:
+        shutil.copy(tmp_path / "whole" / "config.toml", run)
+        (run / ".metrics.jsonl.abcdefgh").write_text("half a li")
+    assert main([*words, "--out", str(run), "--resume"]) == 0
+    assert RunFolder(run).fingerprint() == RunFolder(tmp_path / "whole").fingerprint()
+    assert not list(run.glob(".*"))
