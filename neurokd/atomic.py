@@ -34,19 +34,16 @@ def write_text(path: Path, content: str) -> Path:
 
 @contextmanager
 def folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill; on success it takes the place of ``path``, on an error it vanishes."""
+    """A new folder to fill; on success its files move into ``path``, on an error they vanish.
+
+    Files of the same name are replaced, each in one step; whatever else ``path`` holds stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    os.chmod(temporary, 0o755)
     try:
         yield temporary
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
-    except BaseException:
+        path.mkdir(exist_ok=True)
+        for file in sorted(temporary.iterdir()):
+            os.replace(file, path / file.name)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise

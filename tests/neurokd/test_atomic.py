@@ -20,7 +20,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+def test_files_of_a_folder_appear_together_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with atomic.folder(target) as folder:
         (folder / "a").write_text("1")
@@ -31,5 +31,5 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     assert [p.name for p in target.iterdir()] == ["a"]
     with atomic.folder(target) as folder:
         (folder / "c").write_text("3")
-    assert [p.name for p in target.iterdir()] == ["c"]
+    assert sorted(p.name for p in target.iterdir()) == ["a", "c"]  # what was there stays
     assert [p.name for p in tmp_path.iterdir()] == ["out"]

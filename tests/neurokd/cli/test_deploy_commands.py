@@ -250,3 +250,11 @@ def test_a_missing_lava_is_one_line(
     assert main(["simulate", str(run_copy), "--backend", "lava", "--samples", "1"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "NEUROKD_LAVA_PYTHON" in line
+
+
+def test_an_export_leaves_other_files_of_its_folder_alone(run_copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for target in ("nir", "loihi", "onnx"):
+        assert main(["export", str(run_copy), "--target", target, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert not list(tmp_path.glob(".*"))
