@@ -227,12 +227,14 @@ def _build(factory: str, weights: Path | None) -> nn.Module:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        build = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
+        network = getattr(importlib.import_module(module_name), function)()
+    except Exception as error:  # the user's own code, which may fail in any way
         raise UsageError(
-            "the factory cannot be imported", where=factory, found=str(error)
+            "the factory fails",
+            where=factory,
+            found=f"{type(error).__name__}: {error}",
+            remedy="--debug shows where",
         ) from error
-    network = build()
     if not isinstance(network, nn.Module):
         raise UsageError(
             "the factory does not build a network",

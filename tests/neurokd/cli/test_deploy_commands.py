@@ -146,6 +146,10 @@ def pooled():
 
 def nothing():
     return 5
+
+
+def broken():
+    return 1 / 0
 """
 
 
@@ -193,6 +197,7 @@ def test_bring_your_own_network(
             "not a shape",
         ),
         (["export", "own_network:build", "--sample-shape", "3,9,9", "--target", "nir"], "1"),
+        (["export", "own_network:broken", "--sample-shape", "1,28,28", "--target", "nir"], "Zero"),
         (["simulate", "RUN", "--backend", "tpu"], "unknown backend"),
         (["simulate", "RUN", "--samples", "0"], "positive"),
         (["simulate", "RUN", "--steps", "0"], "positive"),
