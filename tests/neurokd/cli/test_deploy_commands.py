@@ -225,7 +225,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert main([str(run_copy) if word == "RUN" else word for word in words]) == 2
     captured = capsys.readouterr()
     *_, last = captured.err.splitlines()
-    assert last.startswith("neurokd: ") and message in last and "bug" not in last
+    assert last.startswith("neurokd: ") and message in last and "a bug of" not in last
     assert captured.out == "" and files() == before
 
 
