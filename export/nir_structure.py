@@ -6,6 +6,8 @@ here both are right.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, NamedTuple
 
@@ -16,6 +18,9 @@ from neurokd.errors import ShapeMismatchError, UnsupportedNodeError
 
 DEFAULT_DT = 1e-4
 """Seconds a step where a graph does not say: snnTorch's and spikingjelly's value."""
+
+MAX_SIZE = 1 << 31
+"""Values that may leave a node in one step."""
 
 Shape = tuple[int, ...]
 
@@ -34,6 +39,19 @@ def pair(value: Any) -> tuple[int, int]:
     """An integer, or two, as two."""
     entries = np.atleast_1d(np.asarray(value)).astype(int)
     return (int(entries[0]), int(entries[-1]))
+
+
+def declared_shape(name: str, value: Any) -> Shape:
+    """The shape an Input or an Output states.
+
+    Raises: `ShapeMismatchError` for anything but positive whole numbers, or too many neurons.
+    """
+    array = np.atleast_1d(np.asarray(value))
+    whole = array.ndim == 1 and (array.dtype.kind in "iu" or array.size == 0)
+    _require(name, whole and bool(np.all(array >= 1)), "a shape of whole numbers", value)
+    shape = tuple(int(n) for n in array)
+    _require(name, math.prod(shape) <= MAX_SIZE, f"at most {MAX_SIZE} neurons", shape)
+    return shape
 
 
 def conv_padding(name: str, node: nir.Conv2d) -> tuple[int, int]:
@@ -89,21 +107,20 @@ def node_shapes(graph: nir.NIRGraph) -> dict[str, NodeShape]:
     shapes: dict[str, NodeShape] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, nir.Input):
-            shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
+            shape = declared_shape(name, node.input_type["input"])
             shapes[name] = NodeShape(shape, shape)
-    pending = list(graph.edges)
-    while pending:
-        ready = [edge for edge in pending if edge[0] in shapes]
-        if not ready:
-            raise UnsupportedNodeError(
-                "no input reaches this node", where=f"node {pending[0][0]!r}"
-            )
-        pending = [edge for edge in pending if edge[0] not in shapes]
-        for source, target in ready:
-            arriving = shapes[source].output
+    following: dict[str, list[str]] = {}
+    for source, target in graph.edges:
+        following.setdefault(source, []).append(target)
+    ready = deque(shapes)
+    while ready:
+        source = ready.popleft()
+        arriving = shapes[source].output
+        for target in following.get(source, ()):
             if target not in shapes:
                 node = graph.nodes[target]
                 shapes[target] = NodeShape(arriving, _output_shape(target, node, arriving))
+                ready.append(target)
             elif shapes[target].input != arriving:
                 raise ShapeMismatchError(
                     f"what arrives from {source!r} does not fit the node's other inputs",
@@ -111,6 +128,9 @@ def node_shapes(graph: nir.NIRGraph) -> dict[str, NodeShape]:
                     expected=str(shapes[target].input),
                     found=str(arriving),
                 )
+    lost = next((name for name in graph.nodes if name not in shapes), None)
+    if lost is not None:
+        raise UnsupportedNodeError("no input reaches this node", where=f"node {lost!r}")
     return shapes
 
 
@@ -121,6 +141,8 @@ def _output_shape(name: str, node: Any, arriving: Shape) -> Shape:
         return _conv1d_shape(name, node, arriving)
     if isinstance(node, (nir.SumPool2d, nir.AvgPool2d)):
         _require(name, len(arriving) == 3, "(C, H, W)", arriving)
+        _require_counts(name, node, ("kernel_size", "stride", "padding"), 2)
+        _require(name, min(pair(node.kernel_size)) >= 1, "kernel_size ≥ 1", node.kernel_size)
         return (
             arriving[0],
             *_windows(
@@ -142,7 +164,7 @@ def _output_shape(name: str, node: Any, arriving: Shape) -> Shape:
     if isinstance(node, nir.Flatten):
         return _flatten_shape(name, node, arriving)
     if isinstance(node, nir.Output):
-        declared = tuple(int(n) for n in np.atleast_1d(node.output_type["output"]))
+        declared = declared_shape(name, node.output_type["output"])
         _require(name, arriving == declared, str(declared), arriving)
         return arriving
     fields = _ELEMENTWISE.get(type(node))
@@ -170,6 +192,8 @@ _ELEMENTWISE: dict[type, tuple[str, ...]] = {
 
 def _conv2d_shape(name: str, node: nir.Conv2d, arriving: Shape) -> Shape:
     weight = np.asarray(node.weight)
+    _require_counts(name, node, ("stride", "padding", "dilation"), 2)
+    _require_groups(name, node, weight)
     _require(name, weight.ndim == 4, "a weight with four axes", weight.shape)
     channels = weight.shape[1] * int(node.groups)
     fits = len(arriving) == 3 and arriving[0] == channels
@@ -191,6 +215,8 @@ def _conv2d_shape(name: str, node: nir.Conv2d, arriving: Shape) -> Shape:
 
 def _conv1d_shape(name: str, node: nir.Conv1d, arriving: Shape) -> Shape:
     weight = np.asarray(node.weight)
+    _require_counts(name, node, ("stride", "padding", "dilation"), 1)
+    _require_groups(name, node, weight)
     _require(name, weight.ndim == 3, "a weight with three axes", weight.shape)
     channels = weight.shape[1] * int(node.groups)
     fits = len(arriving) == 2 and arriving[0] == channels
@@ -202,9 +228,13 @@ def _conv1d_shape(name: str, node: nir.Conv1d, arriving: Shape) -> Shape:
 
 
 def _flatten_shape(name: str, node: nir.Flatten, arriving: Shape) -> Shape:
-    start, end = (int(d) % len(arriving) for d in (node.start_dim, node.end_dim))
+    rank = len(arriving)
+    ends = [np.asarray(d) for d in (node.start_dim, node.end_dim)]
+    within = all(d.ndim == 0 and d.dtype.kind in "iu" and -rank <= int(d) < rank for d in ends)
+    _require(name, within, f"dimensions of {arriving}", f"{node.start_dim}, {node.end_dim}")
+    start, end = (int(d) % rank for d in (node.start_dim, node.end_dim))
     _require(name, start <= end, "start_dim ≤ end_dim", f"{start}, {end}")
-    merged = int(np.prod(arriving[start : end + 1]))
+    merged = math.prod(arriving[start : end + 1])
     return (*arriving[:start], merged, *arriving[end + 1 :])
 
 
@@ -220,6 +250,26 @@ def _windows(
     )
     _require(name, min(result) >= 1, "a kernel no larger than its padded input", kernel)
     return result
+
+
+def _require_counts(name: str, node: Any, fields: tuple[str, ...], axes: int) -> None:
+    """Whole numbers, one for all axes or one for each; numpy would cut off what is not whole."""
+    for field in fields:
+        value = getattr(node, field)
+        if isinstance(value, str):
+            continue
+        array = np.asarray(value)
+        fits = array.dtype.kind in "iu" and array.ndim <= 1 and array.size in (1, axes)
+        bounded = fits and bool(np.all(np.abs(array.astype(np.float64)) < MAX_SIZE))
+        _require(name, bounded, f"{field}: 1 or {axes} whole numbers", value)
+
+
+def _require_groups(name: str, node: Any, weight: Any) -> None:
+    groups = np.asarray(node.groups)
+    whole = groups.dtype.kind in "iu" and groups.ndim == 0 and int(groups) >= 1
+    _require(name, whole, "groups ≥ 1", node.groups)
+    divides = weight.ndim > 0 and weight.shape[0] % int(groups) == 0
+    _require(name, divides, f"output channels in {int(groups)} equal groups", weight.shape)
 
 
 def _require_field(name: str, field: str, value: Any, expected: Shape) -> None:

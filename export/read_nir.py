@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import nir
 import numpy as np
-from nir.serialization import hdf2dict
 
 from neurokd.errors import FileFormatError, NeurokdError
+from neurokd.export.flatten_nir import flatten_nir
 from neurokd.export.hdf5_guard import guard
+from neurokd.export.hdf5_text import TextReader
 from neurokd.export.nir_structure import DEFAULT_DT, node_shapes
 
 MAX_FILE_BYTES = 1 << 30
+_LISTED = 200
+"""Characters of a file's own text that an error repeats."""
+_PRIMITIVES = {
+    name for name in nir.ir.__all__ if name not in ("NIRNode", "str2NIRNode", "dict2NIRNode")
+}
 
 
 def read_nir(path: str | Path) -> nir.NIRGraph:
-    """The graph in a NIR file; cycles are allowed, nested graphs are not.
+    """The graph in a NIR file; cycles are allowed, nested graphs are flattened.
 
     The file is read once, into memory; links are never followed and data sets are measured before
     any of them is materialised. Every node's type, shapes, finiteness, time constants and
@@ -28,106 +35,142 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
     Raises: `FileFormatError` naming file, node, expected and found.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileFormatError("no such file", where=str(path))
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise FileFormatError(
-            "the file is too large",
-            where=str(path),
-            expected=f"≤ {MAX_FILE_BYTES} bytes",
-            found=str(path.stat().st_size),
-        )
-    content = io.BytesIO(path.read_bytes())
     try:
-        with h5py.File(content, "r") as stream:
-            guard(stream)
-            _check_layout(stream)
-            _check_nodes(stream)
-        graph = nir.read(content, type_check=False)
-        _check_graph(graph)
+        content = _content(path)
+        with h5py.File(io.BytesIO(content), "r") as stream:
+            guard(stream, len(content))
+            graph = _graph(_tree(stream, TextReader(stream, content)), "")
+        return checked(graph)
     except NeurokdError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise FileFormatError(
-            error.what, where=where, expected=error.expected, found=error.found, remedy=error.remedy
+            error.what,
+            where=_shown(where, _LISTED + len(str(path))),
+            expected=_shown(error.expected),
+            found=_shown(error.found),
+            remedy=error.remedy,
         ) from error
     except Exception as error:  # h5py and nir raise ten kinds of exception at damaged bytes
         raise FileFormatError(
             "this is not a complete NIR file",
             where=str(path),
             expected="an HDF5 file written by nir",
-            found=f"{type(error).__name__}: {error}",
+            found=_shown(f"{type(error).__name__}: {error}"),
         ) from error
-    return graph
 
 
-def _check_layout(stream: h5py.File) -> None:
-    """The groups nir expects, before nir meets them."""
-    node = stream.get("node")
-    if not isinstance(node, h5py.Group) or _text(node, "type") != "NIRGraph":
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise FileFormatError("no such file")
+    with path.open("rb") as stream:
+        content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise FileFormatError(
+            "the file is too large",
+            expected=f"≤ {MAX_FILE_BYTES} bytes",
+            found=str(path.stat().st_size),
+        )
+    return content
+
+
+def _tree(group: h5py.Group, texts: TextReader) -> dict[str, Any]:
+    """A guarded group as nested dictionaries of arrays, numbers and texts."""
+    tree: dict[str, Any] = {}
+    for key, item in group.items():
+        if not key.isprintable():
+            raise FileFormatError("a name holds unprintable characters", where=ascii(key))
+        if isinstance(item, h5py.Group):
+            value = _tree(item, texts)
+        else:
+            value = texts.read(item) if item.dtype.kind == "O" else item[()]
+        tree[key] = value.decode() if isinstance(value, bytes) else value
+    return tree
+
+
+def _graph(tree: dict[str, Any], place: str) -> nir.NIRGraph:
+    """The graph of a file's ``node`` group, or one nested in it at ``place``."""
+    node = tree if place else tree.get("node")
+    where = f"node {place!r}" if place else ""
+    if not isinstance(node, dict) or node.get("type") != "NIRGraph":
         raise FileFormatError(
             "this HDF5 file holds no NIR graph", expected="node/type = NIRGraph", found="none"
         )
-    nodes = node.get("nodes")
-    if not isinstance(nodes, h5py.Group) or not isinstance(node.get("edges"), h5py.Dataset):
+    nodes, edges = node.get("nodes"), node.get("edges")
+    metadata = node.get("metadata", {})
+    surplus = sorted(set(node) - {"type", "nodes", "edges", "metadata"})
+    if not (
+        isinstance(nodes, dict) and isinstance(edges, np.ndarray) and isinstance(metadata, dict)
+    ):
+        found = "a graph inside a graph, of which" if place else ""
         raise FileFormatError(
             "the graph is incomplete",
-            expected="node/nodes and node/edges",
-            found=", ".join(sorted(node)),
+            where=where,
+            expected="nodes, edges and, if at all, a group of metadata",
+            found=f"{found} {', '.join(sorted(node))}",
         )
-    known = [kind for kind in nir.ir.__all__ if kind not in ("NIRNode", "NIRGraph")]
-    for name, group in nodes.items():
-        kind = _text(group, "type") if isinstance(group, h5py.Group) else None
-        if kind is None:
-            raise FileFormatError(
-                "this node has no type",
-                where=f"node {name!r}",
-                expected="a NIR primitive",
-                found="none",
-                remedy="a node name with '/' is written so: rename the node where it was exported",
-            )
-        if kind == "NIRGraph":
-            raise FileFormatError(
-                "graphs inside a graph are not supported",
-                where=f"node {name!r}",
-                remedy="flatten the graph where it was exported",
-            )
-        if kind not in known or kind.startswith(("str2", "dict2")):
-            raise FileFormatError(
-                "unknown node type", where=f"node {name!r}", expected="a NIR primitive", found=kind
-            )
-    edges = node["edges"]
-    if edges.size and (edges.ndim != 2 or edges.shape[1] != 2):
+    if surplus:
+        raise FileFormatError("the graph has unknown fields", where=where, found=", ".join(surplus))
+    return nir.NIRGraph(
+        nodes={key: _node(f"{place}.{key}" if place else key, nodes[key]) for key in nodes},
+        edges=_edges(edges, where),
+        metadata=metadata,
+        type_check=False,
+    )
+
+
+def _node(name: str, fields: Any) -> Any:
+    kind = fields.get("type") if isinstance(fields, dict) else None
+    if not isinstance(kind, str):
         raise FileFormatError(
-            "edges are not pairs", where="edges", expected="(edges, 2)", found=str(edges.shape)
+            "this node has no type",
+            where=f"node {name!r}",
+            expected="a NIR primitive",
+            found="none",
+            remedy="a node name with '/' is written so: rename the node where it was exported",
         )
+    if kind not in _PRIMITIVES:
+        raise FileFormatError(
+            "unknown node type", where=f"node {name!r}", expected="a NIR primitive", found=kind
+        )
+    if kind == "NIRGraph":
+        return _graph(fields, name)
+    if not isinstance(fields.get("metadata", {}), dict):
+        raise FileFormatError("metadata is no group", where=f"node {name!r}")
+    try:
+        with np.errstate(all="ignore"):  # nir divides by a stride of zero
+            return nir.dict2NIRNode(fields)
+    except Exception as error:  # nir's constructors raise at whatever does not fit
+        raise FileFormatError(
+            "nir cannot build this node",
+            where=f"node {name!r}",
+            expected=f"the fields of {kind}",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
 
 
-def _check_nodes(stream: h5py.File) -> None:
-    """Each node alone, so that an error of nir's names it."""
-    for name, group in stream["node/nodes"].items():
-        try:
-            nir.dict2NIRNode(hdf2dict(group))
-        except Exception as error:  # nir's constructors raise at whatever does not fit
-            raise FileFormatError(
-                "nir cannot build this node",
-                where=f"node {name!r}",
-                expected=f"the fields of {_text(group, 'type')}",
-                found=f"{type(error).__name__}: {error}",
-            ) from error
+def _edges(array: Any, where: str) -> list[tuple[str, str]]:
+    if array.size == 0:
+        return []
+    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "SO":
+        raise FileFormatError(
+            "edges are not pairs of names",
+            where=where or "edges",
+            expected="(edges, 2)",
+            found=f"{array.shape} of {array.dtype}",
+        )
+    return [(source.decode(), target.decode()) for source, target in array.tolist()]
 
 
-def _text(group: h5py.Group, key: str) -> str | None:
-    entry = group.get(key)
-    if not isinstance(entry, h5py.Dataset) or entry.shape != ():
-        return None
-    value = entry[()]
-    return value.decode() if isinstance(value, bytes) else str(value)
+def checked(graph: nir.NIRGraph) -> nir.NIRGraph:
+    """The graph on one level and fit for use, its nodes' types set; it is changed in place.
 
-
-def _check_graph(graph: nir.NIRGraph) -> None:
+    Raises: `NeurokdError` naming the node.
+    """
+    graph = flatten_nir(graph)
     _check_edges(graph)
     dt = graph.metadata.get("dt", DEFAULT_DT)
-    if not (np.ndim(dt) == 0 and np.isreal(dt) and np.isfinite(dt) and dt > 0):
+    number = np.ndim(dt) == 0 and np.asarray(dt).dtype.kind in "iuf"
+    if not (number and np.isfinite(dt) and dt > 0):
         raise FileFormatError("dt is not a time", where="metadata", expected="> 0 s", found=str(dt))
     for name, node in graph.nodes.items():
         _check_values(name, node, float(dt))
@@ -141,6 +184,7 @@ def _check_graph(graph: nir.NIRGraph) -> None:
         node.input_type = {"input": np.array(shapes[name].input)}
         node.output_type = {"output": np.array(shapes[name].output)}
     graph._update_input_output_types()
+    return graph
 
 
 def _check_edges(graph: nir.NIRGraph) -> None:
@@ -150,7 +194,7 @@ def _check_edges(graph: nir.NIRGraph) -> None:
                 f"the graph has no {kind.__name__} node",
                 where="nodes",
                 expected=f"one {kind.__name__}",
-                found=", ".join(graph.nodes) or "none",
+                found=_listed(graph.nodes) or "none",
             )
     seen: set[tuple[str, str]] = set()
     for edge in graph.edges:
@@ -159,7 +203,7 @@ def _check_edges(graph: nir.NIRGraph) -> None:
             raise FileFormatError(
                 "an edge ends at a node that is not there",
                 where=f"edge {edge[0]} → {edge[1]}",
-                expected=", ".join(graph.nodes),
+                expected=_listed(graph.nodes),
                 found=missing[0],
             )
         if edge[0] == edge[1]:
@@ -167,6 +211,10 @@ def _check_edges(graph: nir.NIRGraph) -> None:
         if edge in seen:
             raise FileFormatError("the edge is there twice", where=f"edge {edge[0]} → {edge[1]}")
         seen.add(edge)
+        if isinstance(graph.nodes[edge[1]], nir.Input):
+            raise FileFormatError("an edge leads into an input", where=f"node {edge[1]!r}")
+        if isinstance(graph.nodes[edge[0]], nir.Output):
+            raise FileFormatError("an edge leaves an output", where=f"node {edge[0]!r}")
     inputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Input)}
     outputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Output)}
     backwards = [(target, source) for source, target in graph.edges]
@@ -176,7 +224,7 @@ def _check_edges(graph: nir.NIRGraph) -> None:
     ):
         lost = sorted(set(graph.nodes) - _reachable(start, edges))
         if lost:
-            raise FileFormatError(what, where=f"node {lost[0]!r}", found=", ".join(lost))
+            raise FileFormatError(what, where=f"node {lost[0]!r}", found=_listed(lost))
 
 
 def _reachable(start: set[str], edges: list[tuple[str, str]]) -> set[str]:
@@ -191,26 +239,38 @@ def _reachable(start: set[str], edges: list[tuple[str, str]]) -> set[str]:
 
 
 def _check_values(name: str, node: Any, dt: float) -> None:
+    where = f"node {name!r}"
     for field, value in vars(node).items():
-        if field in ("metadata", "input_type", "output_type") or isinstance(value, str):
+        if field in ("metadata", "input_type", "output_type") or value is None:
+            continue
+        if isinstance(value, str) and field == "padding":
             continue
         array = np.asarray(value)
-        if value is not None and array.dtype.kind not in "iufb":
-            raise FileFormatError(
-                f"{field} holds no numbers", where=f"node {name!r}", found=str(array.dtype)
-            )
+        if array.dtype.kind not in "iufb":
+            raise FileFormatError(f"{field} holds no numbers", where=where, found=str(array.dtype))
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise FileFormatError(
                 f"{field} has values that are not finite",
-                where=f"node {name!r}",
+                where=where,
                 expected="finite numbers",
                 found=str(array[~np.isfinite(array)].flat[0]),
             )
+        if not array.size or not (field.startswith("tau") or field == "delay"):
+            continue
         # float32 holds a τ of exactly dt with an error of 1e-7
-        if field.startswith("tau") and (array < dt * (1 - 1e-6)).any():
+        least = 0.0 if field == "delay" else dt * (1 - 1e-6)
+        if float(array.min()) < least:
             raise FileFormatError(
-                f"{field} is shorter than a step",
-                where=f"node {name!r}",
-                expected=f"≥ dt = {dt:g} s",
-                found=f"{array.min():g}",
+                f"{field} is shorter than a step" if least else f"{field} is negative",
+                where=where,
+                expected=f"≥ dt = {dt:g} s" if least else "≥ 0 s",
+                found=f"{float(array.min()):g}",
             )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return _shown(", ".join(names))
+
+
+def _shown(text: str, most: int = _LISTED) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"

@@ -12,36 +12,69 @@ import numpy as np
 
 from neurokd.atomic import write_bytes
 from neurokd.errors import UsageError
+from neurokd.export.nir_structure import NodeShape, node_shapes
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> Path:
     """Write a graph as nir does; the same graph gives the same bytes, read back or not.
 
-    Raises: `UsageError` for a node whose name HDF5 would split ("/").
+    A convolution's ``input_shape`` and a Flatten's ``input_type`` that the graph leaves open are
+    filled in, since files cannot hold them open.
+
+    Raises: `UsageError` for a node whose name HDF5 would split ("/"), or what HDF5 cannot hold.
     """
-    for name in graph.nodes:
-        if not name or "/" in name or name == ".":
-            raise UsageError(
-                "a node's name cannot be written to HDF5",
-                where=f"node {name!r}",
-                expected="a name without '/'",
-                remedy="rename the node",
-            )
     content = io.BytesIO()
-    nir.write(content, _canonical(graph))
+    ready = _canonical(graph)
+    try:
+        nir.write(content, ready)
+    except (TypeError, ValueError, OSError) as error:
+        raise UsageError(
+            "nir cannot write this graph",
+            where=str(path),
+            expected="arrays, numbers and texts",
+            found=f"{type(error).__name__}: {error}",
+            remedy="look for None or other objects in its metadata",
+        ) from error
     return write_bytes(Path(path), content.getvalue())
 
 
 def _canonical(graph: nir.NIRGraph) -> nir.NIRGraph:
     """Nodes in the order HDF5 lists them, pairs as arrays: what reading gives back."""
-    nodes = {name: _arrays(graph.nodes[name]) for name in sorted(graph.nodes)}
+    for name in graph.nodes:
+        if not name or "/" in name or name == "." or not name.isprintable():
+            raise UsageError(
+                "a node's name cannot be written to HDF5",
+                where=f"node {name!r}",
+                expected="a printable name without '/'",
+                remedy="rename the node",
+            )
+    shapes = node_shapes(graph) if any(map(_is_open, graph.nodes.values())) else {}
+    nodes: dict[str, Any] = {}
+    for name in sorted(graph.nodes):
+        node = graph.nodes[name]
+        inner = isinstance(node, nir.NIRGraph)
+        nodes[name] = _canonical(node) if inner else _arrays(node, shapes.get(name))
     metadata = {key: graph.metadata[key] for key in sorted(graph.metadata)}
     return nir.NIRGraph(nodes=nodes, edges=graph.edges, metadata=metadata, type_check=False)
 
 
-def _arrays(node: Any) -> Any:
+def _is_open(node: Any) -> bool:
+    if isinstance(node, nir.Flatten):
+        return node.input_type["input"] is None
+    return isinstance(node, (nir.Conv1d, nir.Conv2d)) and node.input_shape is None
+
+
+def _arrays(node: Any, shape: NodeShape | None) -> Any:
     result = copy.copy(node)
-    for field, value in vars(node).items():
+    if shape is not None and isinstance(node, nir.Conv1d):
+        result.input_shape = shape.input[1]
+    elif shape is not None and isinstance(node, nir.Conv2d):
+        result.input_shape = shape.input[1:]
+    elif shape is not None and isinstance(node, nir.Flatten):
+        result.input_type = {"input": np.array(shape.input)}
+    for field, value in vars(result).items():
         if isinstance(value, (tuple, list)):
             setattr(result, field, np.asarray(value))
+        elif isinstance(value, np.ndarray) and value.shape == ():
+            setattr(result, field, value[()])  # HDF5 does not compress a single number
     return result

@@ -29,6 +29,10 @@ def run(
     form: Annotated[str, typer.Option(help="onnx: unrolled or step.")] = "unrolled",
     precision: Annotated[str, typer.Option(help="onnx: int8 or float.")] = "int8",
     opset: Annotated[int, typer.Option(help="onnx: opset version.")] = 20,
+    nir_profile: Annotated[
+        str | None,
+        typer.Option(help="nir: units of membranes, snntorch or unit-r.", metavar="PROFILE"),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Write a network as NIR, for Loihi, or as ONNX."""
@@ -39,10 +43,12 @@ def run(
             expected=" | ".join(TARGETS),
             found=repr(target) if target else "none",
         )
+    if nir_profile is not None and target != "nir":
+        raise UsageError("--nir-profile is for --target nir only", found=f"--target {target}")
     origin = resolve(source, data=data, weights=weights, sample_shape=sample_shape, steps=steps)
     folder = out or origin.folder / target
     if target == "nir":
-        answer = export_nir(origin, folder)
+        answer = export_nir(origin, folder, nir_profile)
     elif target == "loihi":
         answer = export_loihi(origin, folder, chip or DEFAULT_CHIP, weight_bits=weight_bits)
     else:
@@ -55,11 +61,14 @@ def run(
     return 0
 
 
-def export_nir(source: Source, folder: Path) -> dict[str, Any]:
-    """Write ``network.nir``."""
+def export_nir(source: Source, folder: Path, profile: str | None = None) -> dict[str, Any]:
+    """Write ``network.nir``, in the units of a profile or in those it has."""
+    from neurokd.export.nir_profile import with_profile
     from neurokd.export.write_nir import write_nir
 
     graph = source.graph
+    if profile is not None:
+        graph = with_profile(graph, profile, steps=source.steps)
     with atomic.folder(folder) as temporary:
         write_nir(graph, temporary / "network.nir")
     return {

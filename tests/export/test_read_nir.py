@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nir
@@ -12,7 +16,7 @@ import numpy as np
 import pytest
 
 from neurokd.errors import FileFormatError
-from neurokd.export import read_nir, write_nir
+from neurokd.export import read_nir, simulate_nir, write_nir
 
 Damage = Callable[[h5py.File], None]
 
@@ -83,7 +87,41 @@ def without_edge(source: str) -> Damage:
 
 def unallocated(stream: h5py.File) -> None:
     del stream["node/nodes/linear/weight"]
+    stream.create_dataset("node/nodes/linear/weight", (900, 900), "f8", chunks=(100, 100))
+
+
+def enlarged(stream: h5py.File) -> None:
+    """A 44 kB file in which 650 MB were to be materialised before any check."""
+    del stream["node/nodes/linear/weight"]
     stream.create_dataset("node/nodes/linear/weight", (9000, 9000), "f8", chunks=(100, 100))
+
+
+def bomb(stream: h5py.File) -> None:
+    """A chunk that claims 8 kB and unpacks to 200 MB."""
+    del stream["node/nodes/linear/weight"]
+    options = {"chunks": (1, 1024), "compression": "gzip"}
+    made = stream.create_dataset("node/nodes/linear/weight", (1, 1024), "f8", **options)
+    packer = zlib.compressobj(9)
+    stored = b"".join(packer.compress(bytes(1 << 20)) for _ in range(200)) + packer.flush()
+    made.id.write_direct_chunk((0, 0), stored)
+
+
+def shared_text(stream: h5py.File) -> None:
+    """A thousand references to one text of 60 kB."""
+    texts = np.array(["x" * 60_000] + ["y"] * 999, dtype=object)
+    note = stream["node/metadata"].create_dataset("note", data=texts, dtype=h5py.string_dtype())
+    stream.flush()
+    with open(stream.filename, "r+b") as raw:
+        raw.seek(note.id.get_offset())
+        reference = raw.read(16)
+        raw.seek(note.id.get_offset())
+        raw.write(reference * 1000)
+
+
+def deep(stream: h5py.File) -> None:
+    group = stream["node/metadata"]
+    for _ in range(30):
+        group = group.create_group("m")
 
 
 def huge(stream: h5py.File) -> None:
@@ -141,6 +179,21 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "no graph": (lambda f: f.__delitem__("node"), "no NIR graph"),
     "unallocated": (unallocated, "linear/weight.*never written"),
     "huge": (huge, "linear/weight.*too large"),
+    "enlarged": (enlarged, "linear/weight.*too large.*648000000"),
+    "bomb": (bomb, "linear/weight.*unpacks to more"),
+    "shared text": (shared_text, "metadata/note.*too long"),
+    "deep": (deep, "deeply nested"),
+    "into input": (edges(("lif", "input")), "node 'input'|input"),
+    "from output": (edges(("output", "lif")), "node 'output'"),
+    "half a stride": (lambda f: put(f, "node/nodes/pool/stride", [1.5, 1]), "node 'pool'.*stride"),
+    "no window": (lambda f: put(f, "node/nodes/pool/kernel_size", [0, 2]), "node 'pool'"),
+    "shape": (lambda f: put(f, "node/nodes/input/shape", [2, -4, 4]), "node 'input'"),
+    "unprintable": (lambda f: f.move("node/nodes/lif", "node/nodes/a\x1b"), "unprintable"),
+    "reference": (
+        lambda f: put(f, "node/nodes/lif/r", f["node"].ref),
+        "lif/r.*no plain text",
+    ),
+    "unknown field": (lambda f: f["node"].create_dataset("type_check", data=0), "type_check"),
     "external": (external, "links elsewhere.*ExternalLink"),
     "soft": (soft, "links elsewhere.*SoftLink"),
     "circle": (circle, "circle"),
@@ -213,3 +266,45 @@ def test_files_of_other_writers_are_read(tmp_path: Path) -> None:
     read = read_nir(tmp_path / "other.nir")
     assert tuple(read.nodes["conv"].output_type["output"]) == (2, 3, 5)
     assert read.input_type["input"].tolist() == [2, 5, 6]
+
+
+def test_nested_graphs_are_flattened(tmp_path: Path) -> None:
+    inner = nir.NIRGraph.from_list(nir.Linear(np.eye(2)), nir.I(np.full(2, 1e4)))
+    outer = nir.NIRGraph(
+        {"input": nir.Input(np.array([2])), "in": inner, "output": nir.Output(np.array([2]))},
+        [("input", "in"), ("in", "output")],
+        metadata={"dt": 1e-3},
+    )
+    nir.write(tmp_path / "nested.nir", outer)
+    read = read_nir(tmp_path / "nested.nir")
+    assert set(read.nodes) == {"input", "in.linear", "in.i", "output"}
+    assert set(read.edges) == {
+        ("input", "in.linear"),
+        ("in.linear", "in.i"),
+        ("in.i", "output"),
+    }
+    x = np.random.default_rng(0).normal(size=(5, 2, 2))
+    np.testing.assert_array_equal(simulate_nir(read, x).output, simulate_nir(outer, x).output)
+
+
+def test_an_unreadable_file_is_a_typed_error(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "x.nir"
+    path.touch()
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    with pytest.raises(FileFormatError, match="Permission denied"):
+        read_nir(path)
+
+
+@pytest.mark.parametrize(
+    "files", [pytest.param(120, id="some"), pytest.param(3000, id="many", marks=pytest.mark.slow)]
+)
+def test_fuzzed_files_read_or_are_refused(files: int) -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "fuzz_nir.py"
+    command = [sys.executable, str(script), "--files", str(files), "--start", "1000000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"| **all** | {files:,} |" in done.stdout

@@ -137,13 +137,119 @@ def test_refusals_are_typed() -> None:
     graph = chain(nir.I(full(1.0, 2)), (2,), (2,))
     with pytest.raises(ShapeMismatchError, match="T, B, 2"):
         simulate_nir(graph, np.zeros((3, 1, 5)))
-    cyclic = nir.NIRGraph(
-        nodes={**graph.nodes, "w": nir.Linear(np.eye(2))},
-        edges=[("input", "n"), ("n", "w"), ("w", "n"), ("n", "output")],
-        type_check=False,
-    )
-    with pytest.raises(UnsupportedNodeError, match="loop"):
-        simulate_nir(cyclic, np.zeros((3, 1, 2)))
+    endless = loop({"w": nir.Linear(np.eye(2)), "n": nir.Scale(np.ones(2))})
+    with pytest.raises(UnsupportedNodeError, match="loop holds no neuron.*→"):
+        simulate_nir(endless, np.zeros((3, 1, 2)))
+    too_short = loop({"w": nir.Linear(np.eye(2)), "n": nir.Delay(np.array([0.0, 1e-4]))})
+    with pytest.raises(UnsupportedNodeError, match="loop holds no neuron"):
+        simulate_nir(too_short, np.zeros((3, 1, 2)))
     delayed = chain(nir.Delay(np.array([1.5e-4])), (1,), (1,))
     with pytest.raises(NeurokdError, match="whole number"):
         simulate_nir(delayed, np.zeros((3, 1, 1)))
+
+
+def loop(nodes: dict[str, nir.NIRNode]) -> nir.NIRGraph:
+    """input → n → output, and n → w → n."""
+    shape = np.array([2])
+    return nir.NIRGraph(
+        nodes={"input": nir.Input(shape), **nodes, "output": nir.Output(shape)},
+        edges=[("input", "n"), ("n", "w"), ("w", "n"), ("n", "output")],
+        type_check=False,
+    )
+
+
+def test_a_loop_brings_the_output_of_the_step_before_and_a_bias_from_the_first() -> None:
+    # n: v += x + back; back(t) = 2 · s(t−1) + 0.5, with s(−1) = 0 at rest
+    nodes = {
+        "n": nir.IF(full(1e4, 2), full(2.0, 2), full(0.0, 2)),
+        "w": nir.Affine(2 * np.eye(2), full(0.5, 2)),
+    }
+    run = simulate_nir(loop(nodes), np.array([1, 1, 0, 0, 0]).reshape(-1, 1, 1) * np.ones(2))
+    # v: 1.5; 3 → spike; 2.5 → spike; 2.5 → spike; 2.5 → spike
+    np.testing.assert_array_equal(run.output[:, 0, 0], [0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(run.records["w"][:, 0, 0], [0.5, 2.5, 2.5, 2.5, 2.5])
+
+
+def test_a_delay_in_a_loop_takes_exactly_its_time() -> None:
+    # y(t) = x(t) + ½ y(t − k), k = 1 and 2
+    nodes = {"n": nir.Scale(np.ones(2)), "w": nir.Scale(full(0.5, 2))}
+    graph = loop(nodes)
+    graph.nodes["d"] = nir.Delay(np.array([1e-4, 2e-4]))
+    graph.edges = [("input", "n"), ("n", "w"), ("w", "d"), ("d", "n"), ("n", "output")]
+    x = np.zeros((5, 1, 2))
+    x[0] = 1
+    run = simulate_nir(graph, x)
+    np.testing.assert_array_equal(run.output[:, 0, 0], [1, 0.5, 0.25, 0.125, 0.0625])
+    np.testing.assert_array_equal(run.output[:, 0, 1], [1, 0, 0.5, 0, 0.25])
+
+
+def test_feedback_over_two_layers_delays_only_the_way_back() -> None:
+    unit = {"r": full(1e4), "v_threshold": full(0.5), "v_reset": full(0.0)}
+    graph = nir.NIRGraph(
+        nodes={
+            "output": nir.Output(np.array([1])),
+            "b": nir.IF(**unit),
+            "a": nir.IF(**unit),
+            "input": nir.Input(np.array([1])),
+        },
+        edges=[("b", "a"), ("a", "b"), ("b", "output"), ("input", "a")],
+        type_check=False,
+    )
+    run = simulate_nir(graph, np.array([1.0, 0, 0]).reshape(-1, 1, 1))
+    # the first spike of a reaches b in its own step, that of b reaches a one step later
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(run.records[name].ravel(), [1, 1, 1])
+
+
+def test_a_recurrent_layer_is_snntorch_s() -> None:
+    snntorch = pytest.importorskip("snntorch")
+    torch.manual_seed(0)
+    cell = snntorch.RLeaky(
+        beta=0.8, linear_features=5, reset_mechanism="zero", reset_delay=False
+    ).double()
+    x = torch.rand(40, 3, 5, dtype=torch.float64) * 2
+    spikes, membrane = (z.double() for z in cell.init_rleaky())
+    expected = []
+    with torch.no_grad():
+        for step in x:
+            spikes, membrane = cell(step, spikes.double(), membrane)
+            expected.append(spikes.numpy())
+    recurrent = cell.recurrent
+    lif = nir.LIF(full(5e-4, 5), full(5.0, 5), full(0.0, 5), full(1.0, 5), full(0.0, 5))
+    graph = nir.NIRGraph(
+        nodes={
+            "input": nir.Input(np.array([5])),
+            "lif": lif,
+            "w": nir.Affine(recurrent.weight.detach().numpy(), recurrent.bias.detach().numpy()),
+            "output": nir.Output(np.array([5])),
+        },
+        edges=[("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output")],
+        type_check=False,
+    )
+    run = simulate_nir(graph, x.numpy())
+    assert 100 < np.sum(expected) < 500
+    np.testing.assert_array_equal(run.output, np.array(expected))
+
+
+def test_nested_graphs_are_the_flat_ones() -> None:
+    rng = np.random.default_rng(5)
+    inner = chain(nir.Linear(rng.normal(size=(3, 2))), (2,), (3,))
+    middle = chain(inner, (2,), (3,))
+    graph = chain(middle, (2,), (3,))
+    x = rng.normal(size=(4, 2, 2))
+    run = simulate_nir(graph, x)
+    np.testing.assert_array_equal(run.records["n.n.n"], run.output)
+    flat = simulate_nir(chain(inner.nodes["n"], (2,), (3,)), x)
+    np.testing.assert_array_equal(run.output, flat.output)
+    assert list(graph.nodes) == ["input", "n", "output"]
+    twice = chain(chain(nir.Scale(np.ones(2)), (2,), (2,)), (2,), (2,))
+    twice.nodes["n"].nodes["more"] = nir.Input(np.array([2]))
+    with pytest.raises(UnsupportedNodeError, match="node 'n'.*exactly one Input"):
+        simulate_nir(twice, x)
+    straight = chain(nir.Scale(np.ones(2)), (2,), (2,))
+    straight.nodes["n"] = nir.NIRGraph(
+        {"i": nir.Input(np.array([2])), "o": nir.Output(np.array([2]))}, [("i", "o")]
+    )
+    straight.edges.append(("input", "output"))
+    with pytest.raises(UnsupportedNodeError, match="two edges the same"):
+        simulate_nir(straight, x)

@@ -49,3 +49,38 @@ def test_a_name_that_hdf5_would_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a/b"):
         write_nir(graph, tmp_path / "x.nir")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_graph_leaves_open_is_filled_in(tmp_path: Path) -> None:
+    nodes = {
+        "input": nir.Input(np.array([2, 5, 4])),
+        "conv": nir.Conv2d(None, np.ones((3, 2, 2, 2)), 1, 0, 1, 1, np.zeros(3)),
+        "flat": nir.Flatten({"input": None}, 0, -1),
+        "output": nir.Output(np.array([36])),
+    }
+    edges = [("input", "conv"), ("conv", "flat"), ("flat", "output")]
+    graph = nir.NIRGraph(nodes, edges, type_check=False)
+    read = nir.read(write_nir(graph, tmp_path / "x.nir"))
+    assert list(read.nodes["conv"].input_shape) == [5, 4]
+    assert list(read.nodes["flat"].input_type["input"]) == [3, 4, 3]
+    assert graph.nodes["conv"].input_shape is None
+
+
+def test_a_single_neuron_without_a_shape(tmp_path: Path) -> None:
+    nodes = {
+        "input": nir.Input(np.array([], dtype=int)),
+        "i": nir.I(np.array(1e4)),
+        "output": nir.Output(np.array([], dtype=int)),
+    }
+    graph = nir.NIRGraph(nodes, [("input", "i"), ("i", "output")], type_check=False)
+    read = read_nir(write_nir(graph, tmp_path / "x.nir"))
+    x = np.arange(3.0)[:, None]
+    np.testing.assert_array_equal(simulate_nir(read, x).output[:, 0], [0, 1, 3])
+
+
+def test_metadata_that_hdf5_cannot_hold_is_refused(tmp_path: Path) -> None:
+    graph = nir.NIRGraph.from_list(nir.I(np.ones(1)))
+    graph.metadata["author"] = None
+    with pytest.raises(UsageError, match="metadata"):
+        write_nir(graph, tmp_path / "x.nir")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,82 @@
+"""When each node of a NIR graph is computed, and which edges of a loop look back a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from neurokd.errors import UnsupportedNodeError
+
+Edge = tuple[str, str]
+
+
+def feedback_edges(edges: Iterable[Edge]) -> set[Edge]:
+    """The edges that carry the output of the step before, so that the rest has an order.
+
+    In each strongly connected part these are the edges from inside it to the nodes at which it is
+    entered from outside; what stays connected in a circle is treated likewise. The choice follows
+    from the graph alone, not from the order of its nodes.
+
+    Source: B. Steensgaard, "Sequentializing Program Dependence Graphs for Irreducible Programs",
+    MSR-TR-93-14 (1993), whose loop nesting this is.
+    """
+    remaining = set(edges)
+    cut: set[Edge] = set()
+    while True:
+        part = _parts(remaining)
+        inside = {edge for edge in remaining if part[edge[0]] == part[edge[1]]}
+        if not inside:
+            return cut
+        circling = {part[source] for source, _ in inside}
+        entered = {t for s, t in remaining | cut if part.get(s) != part[t] and part[t] in circling}
+        # a part that nothing enters would otherwise stay as it is for ever
+        shut = circling - {part[name] for name in entered}
+        back = {(s, t) for s, t in inside if t in entered or part[t] in shut}
+        cut |= back
+        remaining -= back
+
+
+def check_loops(edges: Iterable[Edge], stateful: set[str]) -> None:
+    """Every loop holds state; without it, its value would be defined by itself.
+
+    Raises: `UnsupportedNodeError` naming the loop.
+    """
+    instant: dict[str, list[str]] = {}
+    for source, target in edges:
+        if source not in stateful and target not in stateful:
+            instant.setdefault(target, []).append(source)
+    order(instant)
+
+
+def order(sources: dict[str, list[str]]) -> list[str]:
+    """Each node after those that it is computed from.
+
+    Raises: `UnsupportedNodeError` naming a loop.
+    """
+    try:
+        return list(TopologicalSorter(sources).static_order())
+    except CycleError as error:
+        raise UnsupportedNodeError(
+            "a feedback loop holds no neuron and no delay",
+            where="NIR graph",
+            expected="state in every loop",
+            found=" → ".join(error.args[1]),
+            remedy="put a neuron, or a Delay of at least a step, into the loop",
+        ) from error
+
+
+def _parts(edges: set[Edge]) -> dict[str, int]:
+    """The number of the strongly connected part that each node belongs to."""
+    if not edges:
+        return {}
+    names = sorted({name for edge in edges for name in edge})
+    index = {name: i for i, name in enumerate(names)}
+    rows = [index[source] for source, _ in edges]
+    columns = [index[target] for _, target in edges]
+    matrix = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(names), len(names)))
+    _, labels = connected_components(matrix, directed=True, connection="strong")
+    return {name: int(labels[i]) for name, i in index.items()}
