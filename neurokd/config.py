@@ -23,18 +23,57 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ModelConfig(_Section):
-    """Which network, and its geometry."""
+_MODEL_OPTIONS: dict[str, dict[str, Any]] = {
+    "convnet": {
+        "in_channels": 1,
+        "channels": (16, 32, 64, 64),
+        "kernels": (5, 3, 3, 3),
+        "strides": (2, 2, 1, 1),
+    },
+    "resnet19": {"in_channels": 3, "width": 8, "hidden": 256, "last_activation": "lif"},
+    "resnet20": {"in_channels": 3, "width": 1, "hidden": 256, "last_activation": "lif"},
+}
+"""What each network has besides the options of all, and its defaults."""
 
-    name: Literal["convnet"] = "convnet"
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    kernels: tuple[int, ...] = (5, 3, 3, 3)
-    strides: tuple[int, ...] = (2, 2, 1, 1)
+
+class ModelConfig(_Section):
+    """Which network, and its geometry; the options of another network are refused."""
+
+    name: Literal["convnet", "resnet19", "resnet20"] = "convnet"
+    in_channels: int = Field(default=1, ge=1)
+    classes: int = Field(default=10, ge=2)
     beta: float = Field(default=0.5, gt=0, lt=1)
     threshold: float = Field(default=1.0, gt=0)
+    channels: tuple[int, ...] | None = Field(default=None, description="convnet: of each stage")
+    kernels: tuple[int, ...] | None = Field(default=None, description="convnet: of each stage")
+    strides: tuple[int, ...] | None = Field(default=None, description="convnet: of each stage")
+    width: int | None = Field(
+        default=None, ge=1, description="resnet: 16, 32 and 64 times this many channels"
+    )
+    hidden: int | None = Field(
+        default=None, ge=0, description="resnet student: units in its head; 0 is one linear layer"
+    )
+    last_activation: Literal["lif", "relu"] | None = Field(
+        default=None, description="resnet student: of its last block"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_this_network(cls, values: Any) -> Any:
+        name = values.get("name", "convnet") if isinstance(values, dict) else None
+        if not isinstance(name, str) or name not in _MODEL_OPTIONS:
+            return values  # refused where the fields are checked
+        own = _MODEL_OPTIONS[name]
+        given = {key: value for key, value in values.items() if value is not None}
+        for key in given:
+            if key not in own and any(key in other for other in _MODEL_OPTIONS.values()):
+                raise ValueError(f"{key} is not an option of {name}")
+        return own | given
 
     @model_validator(mode="after")
     def _same_depth(self) -> ModelConfig:
+        if self.channels is None or self.kernels is None or self.strides is None:
+            return self
         if not len(self.channels) == len(self.kernels) == len(self.strides) > 0:
             raise ValueError("channels, kernels and strides need one entry per stage")
         if min(self.channels) < 1 or min(self.strides) < 1:
@@ -42,6 +81,16 @@ class ModelConfig(_Section):
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError("kernels must be odd, so that padding keeps the geometry")
         return self
+
+    def geometry(self, *, spiking: bool) -> dict[str, Any]:
+        """The arguments of `build_model`; a dense network has no neurons and one linear layer."""
+        options = self.model_dump(exclude={"name"}, exclude_none=True)
+        if not spiking:
+            for key in ("beta", "threshold", "hidden", "last_activation"):
+                options.pop(key, None)
+        elif options.get("hidden") == 0:
+            options["hidden"] = None
+        return options
 
 
 class RecipeConfig(_Section):

@@ -108,10 +108,9 @@ def configured_model(config: TrainConfig) -> nn.Module:
     """A freshly initialised network as the configuration describes it."""
     from neurokd.models import build_model
 
-    geometry = config.model.model_dump(exclude={"name"})
-    if config.role == "teacher":
-        del geometry["beta"], geometry["threshold"]
-    return build_model(config.model.name, spiking=config.role == "student", **geometry)
+    spiking = config.role == "student"
+    geometry = config.model.geometry(spiking=spiking)
+    return build_model(config.model.name, spiking=spiking, **geometry)
 
 
 def read_weights(path: Path, *, remedy: str = "") -> dict[str, Tensor]:

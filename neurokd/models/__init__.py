@@ -2,5 +2,6 @@
 
 from neurokd.models.build import build_model
 from neurokd.models.convnet import ConvNet
+from neurokd.models.resnet import ResNet
 
-__all__ = ["ConvNet", "build_model"]
+__all__ = ["ConvNet", "ResNet", "build_model"]

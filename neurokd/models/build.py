@@ -9,8 +9,27 @@ from torch import nn
 
 from neurokd.errors import UsageError
 from neurokd.models.convnet import ConvNet
+from neurokd.models.resnet import ResNet
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
+HIDDEN = 256
+"""Units between the two linear layers of a ResNet student's head; a teacher has one layer."""
+
+
+def _resnet19(*, spiking: bool, **geometry: Any) -> nn.Module:
+    defaults = {"width": 8, "hidden": HIDDEN if spiking else None}
+    return ResNet(blocks=(3, 3, 2), spiking=spiking, **(defaults | geometry))
+
+
+def _resnet20(*, spiking: bool, **geometry: Any) -> nn.Module:
+    defaults = {"width": 1, "hidden": HIDDEN if spiking else None}
+    return ResNet(blocks=(3, 3, 3), spiking=spiking, **(defaults | geometry))
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "convnet": ConvNet,
+    "resnet19": _resnet19,
+    "resnet20": _resnet20,
+}
 
 
 def build_model(name: str, *, spiking: bool, **geometry: Any) -> nn.Module:

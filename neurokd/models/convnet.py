@@ -52,6 +52,11 @@ class ConvNet(nn.Module):
         )
         self.readout: nn.Module = Accumulator() if spiking else nn.Identity()
 
+    @property
+    def last_stage(self) -> str:
+        """Module path of the last stage, whose features distillation compares."""
+        return f"stages.{len(self.stages) - 1}"
+
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.readout(self.classifier(self.flatten(self.pool(self.stages(x)))))
         return scores

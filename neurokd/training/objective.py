@@ -63,8 +63,8 @@ class SpikingClassification(Objective):
 class Distillation(Objective):
     """CE + β·SAMD + γ·NLD of a spiking student against a frozen dense teacher.
 
-    Feature maps are taken from ``stage``, the teacher's linear layer is ``classifier``; both are
-    module paths. Source: CKDSNN (arXiv 2511.06902).
+    Feature maps are taken from ``stages``, of the student and of the teacher; the teacher's linear
+    layer is ``classifier``; all are module paths. Source: CKDSNN (arXiv 2511.06902).
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Distillation(Objective):
         teacher: nn.Module,
         steps: int,
         config: DistillConfig,
-        stage: str,
+        stages: tuple[str, str],
         classifier: str = "classifier",
     ) -> None:
         self.student = student
@@ -91,8 +91,8 @@ class Distillation(Objective):
         self.weight = head.weight
         self.samd = SAMDLoss(config.temperature, norm=config.norm, tau_squared=config.tau_squared)
         self.nld = NLDLoss(config.temperature, config.noise)
-        self.student_features = StageFeatures(student, stage)
-        self.teacher_features = StageFeatures(teacher, stage)
+        self.student_features = StageFeatures(student, stages[0])
+        self.teacher_features = StageFeatures(teacher, stages[1])
 
     def __call__(
         self, images: Tensor, classes: Tensor, generator: torch.Generator
@@ -117,5 +117,17 @@ def make_objective(config: TrainConfig, model: nn.Module, teacher: nn.Module | N
         return DenseClassification(model)
     if config.distill is None or teacher is None:
         return SpikingClassification(model, config.steps)
-    last = f"stages.{len(config.model.channels) - 1}"
-    return Distillation(model, teacher, config.steps, config.distill, last)
+    stages = (_last_stage(model), _last_stage(teacher))
+    return Distillation(model, teacher, config.steps, config.distill, stages)
+
+
+def _last_stage(network: nn.Module) -> str:
+    path = getattr(network, "last_stage", None)
+    if not isinstance(path, str):
+        raise UsageError(
+            "the network does not say which is its last stage",
+            where=type(network).__name__,
+            expected="a module path in last_stage",
+            remedy="use one of neurokd.models, or add the property",
+        )
+    return path
