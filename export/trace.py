@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import nir
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor, nn
 
 import neurokd
 from neurokd.errors import ShapeMismatchError, UnsupportedModuleError, UsageError
-from neurokd.export.nir_structure import DEFAULT_DT, Shape, node_shapes, pair
-from neurokd.export.trace_capture import capture
+from neurokd.export.nir_structure import DEFAULT_DT, node_shapes
+from neurokd.export.trace_capture import Captured, capture
 from neurokd.export.trace_fold import fold
-from neurokd.export.trace_layer import Layer
-from neurokd.export.trace_modules import HANDLERS
+from neurokd.export.trace_layer import Layers, Shape, shape_after
+from neurokd.export.trace_neurons import ResetNone
+from neurokd.export.trace_nodes import make_node
+
+_WEIGHTED = ("linear", "conv", "scale")
+_NEURONS = ("lif", "cuba", "threshold", "accumulator")
 
 
 def trace(
-    module: nn.Module, sample: Tensor, *, steps: int | None = None, dt: float = DEFAULT_DT
+    module: nn.Module,
+    sample: Tensor,
+    *,
+    steps: int | None = None,
+    dt: float = DEFAULT_DT,
+    reset_none: ResetNone = "refuse",
 ) -> nir.NIRGraph:
     """The NIR graph of a spiking network; every operation is known or refused.
 
     Equation: a neuron v ← β v + x becomes LIF with τ = dt / (1 − β), r = τ / dt, leak and reset 0
-    (β = 1: IF with r = 1 / dt); an accumulator becomes I with r = 1 / dt. Batch normalisation and
-    the scale of averages are folded into linear layers, in float64, stored as float32.
+    (β = 1: IF with r = 1 / dt), with a synapse i ← α i + x CubaLIF with τ_syn = dt / (1 − α) and
+    w_in = τ_syn / dt; an accumulator becomes I with r = 1 / dt. Recurrent neurons get a layer back
+    to themselves, whose spikes arrive one step later. With ``reset_none="threshold"`` a neuron
+    without reset becomes LI and Threshold. Batch normalisation, the scale of averages and
+    recurrent biases are folded into linear layers, in float64; grouped and rectangular
+    convolutions become dense, square ones with the zeros this takes. All is stored as float32, or
+    as float64 if the module is. The metadata states weights in the module (``weights``), in the
+    graph (``weights_stored``), and ``neurons``.
 
     Shapes: sample (B, *shape), one step, whether the module takes one step or all; B is not stored.
-    Units: dt in seconds.
+    A time loop inside forward becomes one step, if all its steps are the same. Without one, the
+    graph begins where the module does after its neurons were reset. Units: dt in seconds.
 
     Raises: `UnsupportedModuleError` naming the module, the reason and the remedy; `UsageError`.
     """
     if not dt > 0 or (steps is not None and steps < 1):
         raise UsageError(
             "dt and steps must be positive", where="trace", found=f"dt={dt}, steps={steps}"
+        )
+    if reset_none not in ("refuse", "threshold"):
+        raise UsageError(
+            "unknown reset_none", where="trace", expected="refuse | threshold", found=reset_none
         )
     if sample.ndim < 2 or not sample.shape[0]:
         raise ShapeMismatchError(
@@ -43,86 +64,81 @@ def trace(
             expected="(B, *shape)",
             found=str(tuple(sample.shape)),
         )
-    root = nn.Sequential(module) if type(module) in HANDLERS else module
-    layers = fold(capture(root, sample))
-    shape: Shape = tuple(sample.shape[1:])
+    captured = capture(module, sample, steps, reset_none)
+    layers = fold(captured.layers)
+    graph = _graph(layers, tuple(sample.shape[1:]), dt, _dtype(module))
+    steps = captured.calling.steps or steps
+    graph.metadata.update(dt=dt, reset=_resets(layers), spike_rule=">", neurokd=neurokd.__version__)
+    if steps is not None:
+        graph.metadata["steps"] = steps
+    graph.metadata.update(_counts(captured, layers, graph))
+    return graph
+
+
+def _graph(layers: Layers, shape: Shape, dt: float, dtype: Any) -> nir.NIRGraph:
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     shapes = {"input": shape}
     for name, layer in layers.items():
         arriving = shapes[layer.sources[0]] if layer.sources else shape
-        nodes[name] = _node(layer, arriving, dt)
+        nodes[name] = make_node(layer, arriving, dt, dtype)
         edges.extend((source, name) for source in layer.sources)
-        shapes[name] = _after(nodes[name], arriving)
-    metadata = {"dt": dt, "reset": "zero", "spike_rule": ">", "neurokd": neurokd.__version__}
-    if steps is not None:
-        metadata["steps"] = steps
+        shapes[name] = shape_after(layer, arriving)
     try:
-        graph = nir.NIRGraph(nodes=nodes, edges=edges, metadata=metadata)
+        graph = nir.NIRGraph(nodes=nodes, edges=edges, metadata={})
     except ValueError as error:
         raise UnsupportedModuleError(
             "nir refuses the types of the traced graph", where="trace", found=str(error)
         ) from error
-    node_shapes(graph)
+    found = node_shapes(graph)
+    for name, expected in shapes.items():
+        _same(f"shape of {name!r}", expected, found[name].output)
     return graph
 
 
-def _after(node: Any, arriving: Shape) -> Shape:
-    """The output shape of a node that was just made for this input."""
-    probe = nir.NIRGraph(
-        nodes={"input": nir.Input(np.array(arriving)), "node": node},
-        edges=[("input", "node")],
-        type_check=False,
-    )
-    return arriving if isinstance(node, nir.Input) else node_shapes(probe)["node"].output
+def _dtype(module: nn.Module) -> Any:
+    """float64 for a module that holds any, else float32."""
+    tensors = (*module.parameters(), *module.buffers())
+    return np.float64 if any(t.dtype == torch.float64 for t in tensors) else np.float32
 
 
-def _node(layer: Layer, arriving: Shape, dt: float) -> Any:
-    arrays, pairs = layer.arrays, layer.pairs
-    if layer.kind == "input":
-        return nir.Input(np.array(arriving))
-    if layer.kind == "output":
-        return nir.Output(np.array(arriving))
-    if layer.kind == "linear":
-        weight = _stored(arrays["weight"])
-        if "bias" not in arrays:
-            return nir.Linear(weight)
-        return nir.Affine(weight, _stored(arrays["bias"]))
-    if layer.kind == "conv":
-        return nir.Conv2d(
-            input_shape=pair(arriving[1:]),
-            weight=_stored(arrays["weight"]),
-            stride=pairs["stride"],
-            padding=pairs["padding"],
-            dilation=pairs["dilation"],
-            groups=1,
-            bias=_stored(arrays.get("bias", np.zeros(arrays["weight"].shape[0]))),
+def _resets(layers: Layers) -> str:
+    kinds = {layer.kind for layer in layers.values()}
+    if "threshold" not in kinds:
+        return "zero"
+    return "mixed" if kinds & {"lif", "cuba"} else "none"
+
+
+def _counts(captured: Captured, layers: Layers, graph: nir.NIRGraph) -> dict[str, int]:
+    """Weights and neurons in the module and in the graph, once they are shown to agree.
+
+    Raises: `UnsupportedModuleError` if anything was lost on the way.
+    """
+    weighted = {n: layer for n, layer in captured.layers.items() if layer.kind in _WEIGHTED}
+    _same("layers with weights", sorted(weighted), sorted(n for n in layers if n in weighted))
+    stored = 0
+    for name, layer in weighted.items():
+        node = graph.nodes[name]
+        size = int(np.size(node.scale if isinstance(node, nir.Scale) else node.weight))
+        _same(f"weights of {name!r}", layer.weights + layer.added, size)
+        # a recurrent bias has moved, or fold has refused it
+        had = "bias" in layer.arrays and not layer.feeds_back
+        _same(f"bias of {name!r}", True, "bias" in layers[name].arrays or not had)
+        stored += size
+    shapes = node_shapes(graph)
+    ends = [name for name, layer in layers.items() if layer.kind in _NEURONS]
+    neurons = sum(math.prod(shapes[name].output) for name in ends)
+    _same("neurons", captured.neurons, neurons)
+    weights = sum(layer.weights for layer in weighted.values())
+    return {"weights": weights, "weights_stored": stored, "neurons": neurons}
+
+
+def _same(what: str, expected: Any, found: Any) -> None:
+    if expected != found:
+        raise UnsupportedModuleError(
+            f"the {what} got lost in tracing",
+            where="trace",
+            expected=str(expected),
+            found=str(found),
+            remedy="report this",
         )
-    if layer.kind == "pool":
-        return nir.SumPool2d(*(np.array(pairs[k]) for k in ("kernel", "stride", "padding")))
-    if layer.kind == "flatten":
-        start, end = pairs["dims"]
-        return nir.Flatten({"input": np.array(arriving)}, start_dim=start, end_dim=end)
-    if layer.kind == "accumulator":
-        return nir.I(r=_stored(arrays["ones"] / dt))
-    return _neuron(layer, dt)
-
-
-def _neuron(layer: Layer, dt: float) -> Any:
-    beta = layer.arrays["beta"]
-    threshold = _stored(layer.arrays["threshold"])
-    zero = np.zeros_like(threshold)
-    if (beta == 1).all():
-        return nir.IF(r=_stored(np.full(beta.shape, 1 / dt)), v_threshold=threshold, v_reset=zero)
-    tau = dt / (1 - beta)
-    return nir.LIF(
-        tau=_stored(tau),
-        r=_stored(tau / dt),
-        v_leak=zero,
-        v_threshold=threshold,
-        v_reset=zero.copy(),
-    )
-
-
-def _stored(values: NDArray[Any]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(values, dtype=np.float32)

@@ -1,18 +1,20 @@
-"""Folding what NIR has no node for: batch normalisation, averages, additions."""
+"""Folding what NIR has no node for: normalisation, averages, recurrent biases, additions."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from neurokd.export.trace_layer import Floats, Layer, Layers, consumers
-from neurokd.export.trace_modules import refuse
+from neurokd.export.trace_layer import Floats, Layer, Layers, consumers, refuse
 
 _LINEAR = ("linear", "conv")
 
 
 def fold(layers: Layers) -> Layers:
-    """All folds, in order; the result holds no norm, no add and only pools of scale 1."""
-    return dissolve_additions(fold_averages(fold_norms(layers)))
+    """All folds, in order.
+
+    The result holds no norm, no add, only pools of scale 1 and no bias in a recurrent layer.
+    """
+    return dissolve_additions(fold_recurrent_biases(fold_averages(fold_norms(layers))))
 
 
 def fold_norms(layers: Layers) -> Layers:
@@ -70,6 +72,50 @@ def fold_averages(layers: Layers) -> Layers:
             )
         result[pool.name] = replace(pool, arrays={"scale": pool.arrays["scale"] * 0 + 1})
     return result
+
+
+def fold_recurrent_biases(layers: Layers) -> Layers:
+    """A recurrent layer's bias moves into the linear layer that feeds the same neurons.
+
+    snnTorch adds it at every step, the first included, where nothing has spiked yet; other readers
+    of NIR leave it out there. In the layer before it is the same for all.
+
+    Raises: `UnsupportedModuleError` where no linear layer feeds these neurons alone.
+    """
+    result = dict(layers)
+    for layer in [layer for layer in layers.values() if layer.feeds_back]:
+        arrays = dict(layer.arrays)
+        bias = arrays.pop("bias", None)
+        result[layer.name] = replace(layer, arrays=arrays)
+        if bias is None or not bias.any():
+            continue
+        name = _feeding_alone(result, layer.feeds_back, layer.name)
+        if name is None or result[name].arrays["weight"].shape[0] != len(bias):
+            raise refuse(
+                layer.path,
+                "a recurrent bias has no exact meaning in NIR: snnTorch adds it at the first step, "
+                "too, other readers do not",
+                "set recurrent.bias to zero, or put a Linear or Conv2d of their own directly "
+                "before these neurons",
+            )
+        before = result[name]
+        moved = bias + before.arrays.get("bias", 0.0)
+        result[name] = replace(before, arrays={**before.arrays, "bias": moved})
+    return result
+
+
+def _feeding_alone(layers: Layers, name: str, recurrent: str) -> str | None:
+    """A linear layer whose output reaches only this layer, directly or through additions."""
+    for source in layers[name].sources:
+        if source == recurrent or len(consumers(layers, source)) != 1:
+            continue
+        if layers[source].kind in _LINEAR:
+            return source
+        if layers[source].kind == "add":
+            found = _feeding_alone(layers, source, recurrent)
+            if found:
+                return found
+    return None
 
 
 def dissolve_additions(layers: Layers) -> Layers:

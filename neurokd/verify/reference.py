@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import nir
     from torch import Tensor, nn
 
+    from neurokd.export.trace_capture import Calling
+
 Scores: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
 """Samples (B, *shape) → scores (B, K); the class is the argmax."""
 Student: TypeAlias = "Scores | nn.Module | nir.NIRGraph"
@@ -25,10 +27,12 @@ def as_scores(student: Student, steps: int) -> Scores:
 
     A torch module in the multi-step form of `neurokd.neurons` gets each sample at all ``steps``
     steps, (T, B, *shape); its scores are the last membrane if it ends in an `Accumulator`, else the
-    sum of its spikes. A module of snnTorch neurons with ``init_hidden=True`` is called once a step,
-    its neurons at rest before the first, and its spikes are summed. A module without spiking
-    neurons is called once. A NIR graph is simulated; its scores are the last state if it ends in
-    `I` or `LI`, else the sum of its spikes. A function is used as it is.
+    sum of its spikes. A module of snnTorch neurons is called as `neurokd.export.trace_capture`
+    finds it wants to be: once a step, with the states that it returned, if it takes any; or once,
+    with the samples or with them at all steps, if its time loop is inside. Its neurons are at rest
+    before the first step, and its spikes are summed. A module without spiking neurons is called
+    once. A NIR graph is simulated; its scores are the last state if it ends in `I` or `LI`, else
+    the sum of its spikes. A function is used as it is.
 
     Raises: `UnsupportedModuleError` for a module whose calling convention cannot be told.
     """
@@ -80,7 +84,8 @@ def _module_scores(module: nn.Module, steps: int) -> Scores:
         try:
             with torch.no_grad():
                 # A copy: torch refuses to share memory that numpy holds read-only.
-                x = torch.tensor(samples, dtype=torch.float32, device=tensor.device)
+                dtype = tensor.dtype if tensor.is_floating_point() else torch.float32
+                x = torch.tensor(samples, dtype=dtype, device=tensor.device)
                 found: NDArray[Any] = forward(x).cpu().numpy()
         finally:
             for part, mode in modes.items():
@@ -116,27 +121,56 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     neurons = [part for part in parts if isinstance(part, snntorch.SpikingNeuron)]
     if not neurons:
         return lambda x: _tensor(module(x), where)
-    for name, part in module.named_modules():
-        if isinstance(part, snntorch.SpikingNeuron) and not part.init_hidden:
-            raise UnsupportedModuleError(
-                "this snnTorch neuron keeps its state outside the module, so that it cannot be "
-                "told how to call the module",
-                where=name or where,
-                expected="init_hidden=True",
-                remedy="or pass a function from samples (B, *shape) to scores (B, classes)",
-            )
 
-    def single_step(x: Tensor) -> Tensor:
+    def from_rest(x: Tensor) -> Tensor:
+        calling = _calling(module, x[:1], steps)
         _rest(neurons)
         try:
-            total = _spikes(_tensor(module(x), where), where)
-            for _ in range(steps - 1):
-                total = total + _spikes(_tensor(module(x), where), where)
+            if calling.form == "step":
+                return _stepped(module, x, steps, calling.states)
+            out = _tensor(module(x if calling.form == "loop" else x.expand(steps, *x.shape)), where)
         finally:
             _rest(neurons)
-        return total
+        if out.ndim < 3 or out.shape[:2] != (steps, len(x)):
+            raise UnsupportedModuleError(
+                "a module with its own time loop has to return all steps",
+                where=where,
+                expected=f"({steps}, {len(x)}, classes)",
+                found=str(tuple(out.shape)),
+            )
+        return _spikes(out, where).sum(dim=0)
 
-    return single_step
+    return from_rest
+
+
+def _calling(module: nn.Module, sample: Tensor, steps: int) -> Calling:
+    """How forward wants to be called, if that can be told."""
+    from neurokd.export.trace_capture import capture
+
+    try:
+        return capture(module, sample, steps, reset_none="threshold").calling
+    except UnsupportedModuleError as error:
+        raise UnsupportedModuleError(
+            "it cannot be told how to call this module, since it cannot be traced: " + error.what,
+            where=error.where,
+            expected=error.expected,
+            found=error.found,
+            remedy=f"{error.remedy}; or pass a function from samples (B, *shape) to scores",
+        ) from error
+
+
+def _stepped(module: nn.Module, x: Tensor, steps: int, states: tuple[int, ...]) -> Tensor:
+    """The spikes of a module that takes one step at a call, and perhaps the states it returned."""
+    where = type(module).__name__
+    passed: list[Any] = [None for _ in states]
+    total: Tensor | None = None
+    for _ in range(steps):
+        out = module(x, *passed)
+        spikes = _spikes(_tensor(out, where), where)
+        passed = [out[index] for index in states]
+        total = spikes if total is None else total + spikes
+    assert total is not None  # steps ≥ 1
+    return total
 
 
 def _rest(neurons: list[Any]) -> None:
