@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 PYTEST_ARGS ?=
 
-.PHONY: setup lava demo test test-long test310 check clean
+.PHONY: setup lava clients demo test test-long test310 check clean
 
 setup:
 	@$(PYTHON) .ci/environment.py main >/dev/null
@@ -18,7 +18,13 @@ demo: lava
 	then $(VENV)/neurokd demo; \
 	else $(VENV)/neurokd demo --no-lava; fi
 
-test: lava
+# The frameworks that read and write NIR beside us, each in an environment of its own.
+clients: setup
+	@for client in spikingjelly norse; do $(VENV)/python .ci/environment.py $$client >/dev/null \
+	  || { test "$$CI" != true && echo "Going on WITHOUT $$client: its tests are left out." >&2; } \
+	  || exit 1; done
+
+test: lava clients
 	$(VENV)/python -m pytest $(PYTEST_ARGS)
 
 test-long: lava

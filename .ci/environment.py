@@ -1,7 +1,8 @@
-"""Builds the environments of this checkout: `main` in .venv, `full` (Python 3.10) in the cache.
+"""Builds the environments of this checkout: `main` in .venv, the others in the cache.
 
-`python3 .ci/environment.py main` needs Python 3.11 to 3.13 and its standard library only;
-`.venv/bin/python .ci/environment.py full` comes after it. Each prints the interpreter on stdout.
+`python3 .ci/environment.py main` needs Python 3.11 to 3.13 and its standard library only.
+`.venv/bin/python .ci/environment.py NAME` comes after it: `full` (Python 3.10), or a client of the
+conformance matrix, `spikingjelly` or `norse`. Each prints the interpreter on stdout.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+CLIENTS = ("spikingjelly", "norse")
 STAMP = "neurokd-built-from"  # written last: an environment without it was interrupted
 
 
@@ -53,10 +56,10 @@ def is_built(folder: Path, key: str) -> bool:
     return stamp.is_file() and stamp.read_text() == key
 
 
-def install(python: Path, *requirements: str) -> None:
+def install(python: Path, *requirements: str, constraints: Path = ROOT / "constraints.txt") -> None:
     command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    constraints = ["-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*command, *constraints, *requirements], check=True, stdout=sys.stderr)
+    command += ["-c", str(constraints), *requirements]
+    subprocess.run(command, check=True, stdout=sys.stderr)
 
 
 def main_environment() -> Path:
@@ -98,19 +101,49 @@ def full_environment() -> Path:
     with lock(folder.with_suffix(".lock")):
         if not is_built(folder, key):
             say(f"building {folder} (Python 3.10 with lava-dl and torch 2.3.1: 6 GB, once)")
-            beside = folder.with_suffix(".partial")
-            shutil.rmtree(beside, ignore_errors=True)
-            subprocess.run([base, "-m", "venv", str(beside)], check=True)
-            python = beside / "bin" / "python"
-            install(python, *requirements)
-            (beside / STAMP).write_text(key)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(beside, folder)
+            with fresh(folder, base, key) as python:
+                install(python, *requirements)
     return folder / "bin" / "python"
 
 
+def client_environment(client: str) -> Path:
+    """Another framework that reads and writes NIR, on this Python, with nothing it does not import.
+
+    Its constraints file pins every package, so that pip resolves nothing and takes no other torch;
+    its last line is the client, which is built, where it has to be, with what stands above it.
+    """
+    from neurokd.hardware.lava_environment import cache_folder
+
+    pins = ROOT / ".ci" / f"constraints-{client}.txt"
+    text = pins.read_text(encoding="utf-8")
+    *others, last = (line for line in text.splitlines() if line and line[0] != "#")
+    base = sys.version
+    key = hashlib.sha256(json.dumps([others, last, base]).encode()).hexdigest()[:16]
+    folder = cache_folder() / f"{client}-{key}"
+    with lock(folder.with_suffix(".lock")):
+        if not is_built(folder, key):
+            say(f"building {folder} ({last}: 1 GB, once)")
+            with fresh(folder, sys.executable, key) as python:
+                install(python, "--no-deps", *others, constraints=pins)
+                install(python, "--no-deps", "--no-build-isolation", last, constraints=pins)
+    return folder / "bin" / "python"
+
+
+@contextmanager
+def fresh(folder: Path, base: str, key: str) -> Iterator[Path]:
+    """An empty environment beside ``folder``; it takes that name once the block has filled it."""
+    beside = folder.with_suffix(".partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    subprocess.run([base, "-m", "venv", str(beside)], check=True)
+    yield beside / "bin" / "python"
+    (beside / STAMP).write_text(key)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(beside, folder)
+
+
 if __name__ == "__main__":
-    builders = {"main": main_environment, "full": full_environment}
+    builders: dict[str, Callable[[], Path]] = {"main": main_environment, "full": full_environment}
+    builders |= {client: partial(client_environment, client) for client in CLIENTS}
     if len(sys.argv) != 2 or sys.argv[1] not in builders:
         sys.exit(__doc__)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,9 +73,10 @@ def capture(
             try:
                 graph = recorder.record(root)
             except NeurokdError:
+                if recorder.takes_steps():
+                    raise
                 raise error from None
-            taken = [node.args[0] for node in graph.nodes if node.target is operator.getitem]
-            if not any(isinstance(n, fx.Node) and recorder.is_input(n) for n in taken):
+            if not recorder.takes_steps():
                 raise
         return _captured(root, sample, recorder, graph, steps, reset_none)
 

@@ -132,6 +132,15 @@ class Recorder(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return fx.Proxy(node, self) if self.sample is None else _Shaped(node, self)
 
+    def takes_steps(self) -> bool:
+        """Whether forward has taken a (T, B, *shape) input apart."""
+        return any(
+            node.target is operator.getitem
+            and isinstance(node.args[0], fx.Node)
+            and self.is_input(node.args[0])
+            for node in self.graph.nodes
+        )
+
     def is_input(self, node: fx.Node) -> bool:
         """Whether this is the (T, B, *shape) input."""
         return self.steps is not None and node is next(iter(self.graph.nodes))
@@ -171,7 +180,11 @@ class Recorder(fx.Tracer):
         return None
 
     def _module_shape(self, node: fx.Node) -> Any:
-        shape = node.args[0].meta["shape"]  # type: ignore[union-attr]
+        passed: Any = [
+            *node.args,
+            *(node.kwargs[k] for k in ("input", "input_") if k in node.kwargs),
+        ]
+        shape = passed[0].meta["shape"]
         key = (node.target, shape)
         if shape is None or key in self.module_shapes:
             return self.module_shapes.get(key)

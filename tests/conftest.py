@@ -61,6 +61,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
+def client_pythons() -> dict[str, Path]:
+    """The interpreters of spikingjelly and norse, each in an environment that is built once."""
+    if sys.version_info < (3, 11):
+        pytest.skip("the clients run beside the main environment, on Python 3.11 and later")
+    builder = [sys.executable, str(ROOT / ".ci" / "environment.py")]
+    pythons = {}
+    for client in ("spikingjelly", "norse"):
+        built = subprocess.run([*builder, client], capture_output=True, text=True)
+        if built.returncode:
+            reason = (built.stderr.strip().splitlines() or ["no reason given"])[-1]
+            unavailable(f"the environment of {client} cannot be built: {reason}")
+        pythons[client] = Path(built.stdout.strip())
+    return pythons
+
+
+@pytest.fixture(scope="session")
 def neurokd_data() -> Path:
     """The folder of the real data sets: NEUROKD_DATA, else unpacked once from ../shared."""
     if named := os.environ.get("NEUROKD_DATA"):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neurokd.errors import BackendFailedError, UnsupportedModuleError, UsageError
 from neurokd.neurons import LIF, Accumulator, PerStep
+from neurokd.neurons.surrogate import triangle
 from neurokd.verify.reference import as_scores, classify
 
 STEPS = 5
@@ -99,10 +100,72 @@ def test_another_network_keeps_its_state() -> None:
     assert bystander.mem.tolist() == [[0.5, 0.5]]
 
 
-def test_hidden_state_outside_the_module_is_refused_by_name() -> None:
-    module = nn.Sequential(linear(), snntorch.Leaky(beta=0.5))
-    with pytest.raises(UnsupportedModuleError, match="^1: .*init_hidden=True"):
-        as_scores(module, STEPS)
+class Unrolled(nn.Module):
+    """The time loop inside: over one sample, over (T, B, *shape), or over steps of its own."""
+
+    def __init__(self, form: str, last: bool = False) -> None:
+        super().__init__()
+        self.form, self.last = form, last
+        self.fc = linear()
+        self.lif = snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False)
+
+    def forward(self, x: Tensor) -> Any:
+        mem = self.lif.init_leaky()
+        spikes, membranes = [], []
+        for t in range(x.size(0) if self.form == "sequence" else STEPS):
+            spk, mem = self.lif(self.fc(x if self.form == "static" else x[t]), mem)
+            spikes.append(spk)
+            membranes.append(mem)
+        return spikes[-1] if self.last else (torch.stack(spikes), torch.stack(membranes))
+
+
+@pytest.mark.parametrize("form", ["static", "sequence", "fixed sequence"])
+def test_module_with_its_time_loop_inside_is_called_once(form: str) -> None:
+    scores = as_scores(Unrolled(form), STEPS)
+    np.testing.assert_array_equal(scores(X), spike_counts(X))
+    np.testing.assert_array_equal(scores(X[:2]), spike_counts(X[:2]))
+
+
+@pytest.mark.parametrize("form", ["static", "fixed sequence"])
+def test_a_time_loop_of_another_length_is_refused(form: str) -> None:
+    with pytest.raises(UsageError, match=f"steps={STEPS}.*steps=9"):
+        as_scores(Unrolled(form), 9)(X)
+
+
+class Stepped(nn.Module):
+    """One step a call, the state with the caller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = linear()
+        self.lif = snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False)
+
+    def forward(self, x: Tensor, mem: Tensor) -> Any:
+        spk, mem = self.lif(self.fc(x), mem)
+        return spk, mem
+
+
+def test_module_that_takes_and_returns_its_state() -> None:
+    scores = as_scores(Stepped(), STEPS)
+    np.testing.assert_array_equal(scores(X), spike_counts(X))
+    np.testing.assert_array_equal(scores(X), spike_counts(X))
+
+
+def test_module_in_float64_gets_float64() -> None:
+    module = nn.Sequential(linear(), leaky(spike_grad=triangle())).double()
+    np.testing.assert_array_equal(as_scores(module, STEPS)(X), spike_counts(X))
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (nn.Sequential(linear(), snntorch.Leaky(beta=0.5)), "module '1'.*cannot be told.*reset"),
+        (Unrolled("static", last=True), "cannot be told.*torch.stack.*or pass a function"),
+    ],
+)
+def test_a_module_that_cannot_be_traced_is_refused_by_name(module: nn.Module, words: str) -> None:
+    with pytest.raises(UnsupportedModuleError, match=words):
+        as_scores(module, STEPS)(X)
 
 
 def test_dense_module_is_called_once() -> None:
