@@ -24,7 +24,7 @@ def fold_norms(layers: Layers) -> Layers:
     """
     result = dict(layers)
     for norm in [layer for layer in layers.values() if layer.kind == "norm"]:
-        before = result[norm.sources[0]]
+        before = result[result[norm.name].sources[0]]  # another norm may have gone from between
         if before.kind not in _LINEAR or len(consumers(result, before.name)) != 1:
             raise refuse(
                 norm.path,

@@ -258,3 +258,11 @@ def test_a_tensor_that_is_added_twice_is_refused(layers: Layers) -> None:
     with pytest.raises(UnsupportedModuleError, match="added") as caught:
         dissolve_additions(layers)
     assert "net." in caught.value.where and "double" in caught.value.remedy
+
+
+def test_norms_after_norms_all_go() -> None:
+    layers = joined(linear("first", "input", 3, 2), norm("one", "first", 3), norm("two", "one", 3))
+    folded = fold_norms(layers)
+    assert list(folded) == ["input", "first"]
+    x = np.array([0.3, -0.7])
+    np.testing.assert_allclose(evaluate(folded, x), evaluate(layers, x), rtol=1e-14)
