@@ -78,7 +78,7 @@ def test_traced_networks_are_the_module_spike_for_spike() -> None:
 
 @pytest.mark.slow
 def test_many_traced_networks_are_the_module_spike_for_spike() -> None:
-    run_property(2000)
+    run_property(1000)
 
 
 @pytest.mark.parametrize(("beta", "threshold"), [(0.5, 1.5), (1.0, 2.0)])

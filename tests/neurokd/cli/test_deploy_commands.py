@@ -177,6 +177,7 @@ def test_bring_your_own_network(
     [
         (["export", "RUN", "--target", "netx"], "unknown target"),
         (["export", "RUN"], "unknown target"),
+        (["export", "RUN", "--target", "nir", "--nir-profile", "loud"], "loud"),
         (["export", "RUN", "--target", "loihi", "--chip", "loihi9"], "loihi9"),
         (["export", "RUN", "--target", "onnx", "--form", "round"], "round"),
         (["export", "RUN", "--target", "loihi", "--weight-bits", "9"], "9"),
@@ -255,6 +256,20 @@ def test_a_missing_lava_is_one_line(
     assert main(["simulate", str(run_copy), "--backend", "lava", "--samples", "1"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "NEUROKD_LAVA_PYTHON" in line
+
+
+def test_a_nir_profile_is_chosen_by_name(run_copy: Path, tmp_path: Path) -> None:
+    import nir
+
+    from neurokd.export import read_nir
+
+    for profile, resistance in (("snntorch", 2.0), ("unit-r", 1.0)):  # r = τ / dt, β = 1/2
+        words = ["export", str(run_copy), "--target", "nir", "--nir-profile", profile]
+        assert main([*words, "--out", str(tmp_path / profile)]) == 0
+        graph = read_nir(tmp_path / profile / "network.nir")
+        neurons = [node for node in graph.nodes.values() if isinstance(node, nir.LIF)]
+        assert len(neurons) == 2
+        assert all(np.allclose(node.r, resistance, rtol=1e-6) for node in neurons)
 
 
 def test_an_export_leaves_other_files_of_its_folder_alone(run_copy: Path, tmp_path: Path) -> None:
