@@ -82,6 +82,7 @@ class LavaWorker:
         self._stderr: IO[bytes] | None = None
         self._pending = b""
         self._requests = 0
+        self._shared: set[str] = set()
 
     def __enter__(self) -> LavaWorker:
         self.start()
@@ -137,7 +138,8 @@ class LavaWorker:
         if process is None:
             return
         members = session_processes(process.pid)
-        shared = shared_memory_of(members)
+        shared = shared_memory_of(members) | self._shared
+        self._shared = set()
         # With the worker its children die, and Python's resource tracker, which outlives them,
         # unlinks their shared memory; whatever is left after that is removed here.
         process.kill()
@@ -191,6 +193,9 @@ class LavaWorker:
                 answer = self._answer(deadline, limit)
                 if answer.get("id") != self._requests:
                     continue
+                if "shared" in answer:
+                    self._shared = set(answer["shared"])
+                    continue
                 if "ok" not in answer:
                     if progress is not None:
                         progress(int(answer["progress"]), int(answer["samples"]))
@@ -200,6 +205,7 @@ class LavaWorker:
             self.close()
             raise
         if answer["ok"]:
+            self._shared = set()  # Lava has removed it
             return answer
         last_words = self._last_words()
         if not answer["usable"]:

@@ -418,6 +418,8 @@ class Worker:
         recorder, observer, names = build(request)
         recorder.create_runtime(run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
         built = time.monotonic()
+        # the parent removes what is left of it, should this process not live to do so
+        self.answer(id=request["id"], shared=mapped_shared_memory())
         done = threading.Event()
         watch = threading.Thread(target=self.watch, args=(request, observer, done), daemon=True)
         watch.start()
@@ -450,6 +452,13 @@ class Worker:
                 message = f"a process of Lava ended during the run: {ends}"
                 self.answer(id=request["id"], ok=False, usable=False, message=message)
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+def mapped_shared_memory() -> list[str]:
+    """Files of /dev/shm that this process has mapped: the channels between Lava's processes."""
+    with open("/proc/self/maps") as stream:
+        paths = {line[line.find("/") :].rstrip("\n") for line in stream if "/dev/shm/" in line}
+    return sorted(path for path in paths if not path.endswith("(deleted)"))
 
 
 def how_it_ended(exit_code: int | None) -> str:
