@@ -19,7 +19,8 @@ import os, signal, sys
 left, folder = int(sys.argv.pop(1)), sys.argv.pop(1)
 def count(event, arguments):
     global left
-    if event in ("open", "os.rename", "os.mkdir", "os.remove") and str(arguments[0]).startswith(folder):
+    writes = event in ("open", "os.rename", "os.mkdir", "os.remove")
+    if writes and str(arguments[0]).startswith(folder):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
