@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurokd.hardware.chip import ChipSpec as ChipSpec
+    from neurokd.hardware.core_map import map_to_cores as map_to_cores
     from neurokd.hardware.emulator import emulate as emulate
     from neurokd.hardware.lava_backend import simulate_lava as simulate_lava
     from neurokd.hardware.network import DeployedNetwork as DeployedNetwork
@@ -20,6 +21,7 @@ _EXPORTS = {
     "DeployedNetwork": "network",
     "Run": "run",
     "emulate": "emulator",
+    "map_to_cores": "core_map",
     "profile": "profile",
     "simulate_lava": "lava_backend",
 }

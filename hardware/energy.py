@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from neurokd.errors import UnsupportedNodeError
 from neurokd.hardware.band import Band
 from neurokd.hardware.chip import ChipSpec
 from neurokd.hardware.counts import Counts
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.projection import ConvProjection, DenseProjection, Projection
+from neurokd.hardware.projection import (
+    ConvProjection,
+    DenseProjection,
+    Projection,
+    SparseProjection,
+)
 
 _PJ_PER_MW_US = 1e3
+_KINDS: dict[type[Projection], str] = {
+    DenseProjection: "dense",
+    SparseProjection: "sparse",
+    ConvProjection: "conv",
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,7 @@ class DynamicEnergy:
 
 def synapse_kind(projection: Projection) -> str:
     """The kind under which a chip lists what a synaptic operation costs."""
-    if isinstance(projection, DenseProjection):
-        return "dense"
-    if isinstance(projection, ConvProjection):
-        return "conv"
-    raise UnsupportedNodeError(
-        "the energy of this projection is not known", where="energy", found=repr(projection)
-    )
+    return _KINDS[type(projection)]
 
 
 def population_energy(

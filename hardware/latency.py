@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from neurokd.hardware.band import Band
 from neurokd.hardware.chip import ChipSpec
-from neurokd.hardware.cores import chips_needed, core_bound, layer_core_bound
 from neurokd.hardware.counts import Counts
 from neurokd.hardware.energy import synapse_kind
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import InputPopulation
 
 _NOTE = (
-    "chip only, host input and output excluded; no mapping yet: low spreads all work evenly over "
-    "all usable cores, nominal and high give every layer the fewest cores that hold it; work is "
-    "averaged over steps and samples"
+    "chip only, host input and output excluded; low spreads all work evenly over all usable cores, "
+    "nominal and high give every population its cores, each to itself; work is averaged over steps "
+    "and samples"
 )
 
 
@@ -28,8 +28,16 @@ class Latency:
     note: str
 
 
-def latency(network: DeployedNetwork, counts: Counts, chip: ChipSpec) -> Latency:
+def latency(
+    network: DeployedNetwork,
+    counts: Counts,
+    chip: ChipSpec,
+    cores_of: Mapping[str, int],
+    chips: int,
+) -> Latency:
     """Time of one sample.
+
+    ``cores_of``: the number of cores of every population that is on the chip.
 
     Equation: t = steps · (t_overhead + busiest core's work), where a layer's work in a step is
     synops in · t_synop + neurons · t_update + messages out · t_message, shared by its cores.
@@ -51,11 +59,8 @@ def latency(network: DeployedNetwork, counts: Counts, chip: ChipSpec) -> Latency
             time_ns = time_ns + chip.band(name) * operations
         per_step = time_ns * (1e-3 / (counts.steps * counts.samples))
         work.append(per_step)
-        cores = layer_core_bound(network, population.name, chip).minimum
-        shared.append(per_step * (1 / cores))
-    cores = chips_needed(core_bound(network, chip).minimum, chip) * chip.integer(
-        "usable_cores_per_chip"
-    )
+        shared.append(per_step * (1 / cores_of[population.name]))
+    cores = chips * chip.integer("usable_cores_per_chip")
     busiest = Band(
         min(sum(w.low for w in work) / cores, max(s.low for s in shared)),
         max(s.nominal for s in shared),

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError, UnsupportedNodeError, UsageError
-from neurokd.hardware.population import InputPopulation, Population
+from neurokd.hardware.input_population import as_integers
+from neurokd.hardware.population import (
+    INPUT_KINDS,
+    AnyInputPopulation,
+    CurrentInputPopulation,
+    DeltaInputPopulation,
+    Population,
+)
 from neurokd.hardware.projection import Projection, check_projection
 
 
@@ -25,9 +32,13 @@ class DeployedNetwork:
     network was trained for. ``metadata`` is JSON: where the network came from and what lowering
     did; no runtime reads it.
 
-    Time is chip time: an input message of step t reaches a population of depth d at step t + d.
+    Time is chip time. The depth of a population is the number of projections on the longest way
+    from the input to it, those marked ``recurrent`` left out: what the input sends at step t has
+    reached it, by every way that no delay prolongs, by step t + depth. Where ways of unequal
+    length meet, the delays that balance them are part of the network; lowering puts them there.
 
-    Raises: `ShapeMismatchError`, `UnsupportedNodeError` (unknown names, a cycle, unequal depths).
+    Raises: `ShapeMismatchError`, `UnsupportedNodeError` (unknown names, a loop that no projection
+    marked ``recurrent`` closes, a population that nothing reaches).
     """
 
     populations: tuple[Population, ...]
@@ -43,7 +54,7 @@ class DeployedNetwork:
             raise UnsupportedNodeError(
                 "two populations share a name", where="network", found=", ".join(names)
             )
-        inputs = [p for p in self.populations if isinstance(p, InputPopulation)]
+        inputs = [p for p in self.populations if isinstance(p, INPUT_KINDS)]
         if len(inputs) != 1:
             raise UnsupportedNodeError(
                 "a network has exactly one input population",
@@ -69,14 +80,20 @@ class DeployedNetwork:
                         found=repr(end),
                     )
             check_projection(projection, shapes[projection.source], shapes[projection.target])
+            if projection.target == inputs[0].name:
+                raise UnsupportedNodeError(
+                    "nothing projects into the input",
+                    where=f"projection {projection.name!r}",
+                    found=f"target {projection.target!r}",
+                )
         order = self._topological_order()
         object.__setattr__(self, "populations", tuple(self.population(name) for name in order))
-        self._check_depths()
+        self._check_reached()
 
     @property
-    def input(self) -> InputPopulation:
+    def input(self) -> AnyInputPopulation:
         """The population where data enters."""
-        return next(p for p in self.populations if isinstance(p, InputPopulation))
+        return next(p for p in self.populations if isinstance(p, INPUT_KINDS))
 
     def population(self, name: str) -> Population:
         """The population of this name; `UsageError` if there is none."""
@@ -112,7 +129,9 @@ class DeployedNetwork:
     ) -> NDArray[np.int32]:
         """Float samples (B, *shape) as messages (steps, B, *shape), the same at every step.
 
-        Equation: message = round(x · scale).
+        Of a `CurrentInputPopulation`, which has no time axis, as integers (B, *shape).
+
+        Equation: message = round(x · scale + offset); only some populations have an offset.
         Raises: `ShapeMismatchError`, `UsageError` (a value that the input population cannot send).
         """
         population = self.input
@@ -123,24 +142,25 @@ class DeployedNetwork:
                 expected=f"(samples, {', '.join(map(str, population.shape))})",
                 found=str(samples.shape),
             )
-        messages = np.rint(np.asarray(samples, dtype=np.float64) * population.scale)
-        bad = ~np.isfinite(messages) | (messages < 0) | (messages > population.max_message)
-        if bad.any():
-            raise UsageError(
-                "the data has a value that the input cannot send",
-                where=f"input {population.name!r}",
-                expected=f"0 … {population.max_message / population.scale:g}",
-                found=f"{float(np.asarray(samples)[bad][0]):g}",
-            )
-        integers = messages.astype(np.int32)
-        return np.broadcast_to(integers, (steps or self.steps, *integers.shape))
+        values = as_integers(population, samples)
+        if isinstance(population, CurrentInputPopulation):
+            return values
+        return np.broadcast_to(values, (steps or self.steps, *values.shape))
 
     def padded(self, messages: NDArray[np.int32]) -> NDArray[np.int32]:
         """Messages followed by silence for as many steps as the output lags behind.
 
+        Silence is 0, from a delta-coded input the last value held. A constant current has no time
+        axis: it is returned as it is, and flows for as many steps as the run takes.
+
         Shapes: (T, B, *shape) → (T + latency, B, *shape).
         """
-        silence = np.zeros((self.latency, *messages.shape[1:]), dtype=messages.dtype)
+        population = self.input
+        if isinstance(population, CurrentInputPopulation):
+            return messages
+        shape = (self.latency, *messages.shape[1:])
+        held = isinstance(population, DeltaInputPopulation)
+        silence = np.broadcast_to(messages[-1:] if held else messages.dtype.type(0), shape)
         return np.concatenate([messages, silence])
 
     def save(self, path: str | Path) -> Path:
@@ -160,34 +180,29 @@ class DeployedNetwork:
     def _depths(self) -> dict[str, int]:
         depths: dict[str, int] = {}
         for population in self.populations:
-            sources = [depths[p.source] for p in self.incoming(population.name)]
+            sources = [depths[p.source] for p in self._forward(population.name)]
             depths[population.name] = 1 + max(sources) if sources else 0
         return depths
 
+    def _forward(self, name: str) -> list[Projection]:
+        return [p for p in self.incoming(name) if not p.recurrent]
+
     def _topological_order(self) -> list[str]:
-        graph = {p.name: [q.source for q in self.incoming(p.name)] for p in self.populations}
+        graph = {p.name: [q.source for q in self._forward(p.name)] for p in self.populations}
         try:
             return list(TopologicalSorter(graph).static_order())
         except CycleError as error:
             raise UnsupportedNodeError(
-                "the network has a feedback loop",
+                "the network has a loop that no recurrent projection closes",
                 where="network",
                 found=" → ".join(error.args[1]),
-                remedy="recurrent projections are not supported yet",
+                remedy="mark the projection that feeds back with recurrent=True",
             ) from error
 
-    def _check_depths(self) -> None:
+    def _check_reached(self) -> None:
         for population in self.populations:
-            incoming = self.incoming(population.name)
-            if not incoming and not isinstance(population, InputPopulation):
+            if not self._forward(population.name) and not isinstance(population, INPUT_KINDS):
                 raise UnsupportedNodeError(
-                    "nothing projects into this population", where=f"population {population.name!r}"
-                )
-            depths = {p.name: self._depths[p.source] for p in incoming}
-            if len(set(depths.values())) > 1:
-                raise UnsupportedNodeError(
-                    "paths of unequal length meet here, so they would arrive in different steps",
+                    "nothing projects into this population but itself or a later one",
                     where=f"population {population.name!r}",
-                    found=", ".join(f"{name}: depth {depth}" for name, depth in depths.items()),
-                    remedy="delays that balance them are not supported yet",
                 )

@@ -15,14 +15,28 @@ from safetensors.numpy import save
 from neurokd.atomic import write_bytes
 from neurokd.errors import FileFormatError, NeurokdError
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
-from neurokd.hardware.projection import ConvProjection, DenseProjection
+from neurokd.hardware.population import (
+    CurrentInputPopulation,
+    DeltaInputPopulation,
+    DeltaPopulation,
+    InputPopulation,
+    LIFPopulation,
+    SigmaDeltaPopulation,
+    SigmaPopulation,
+)
+from neurokd.hardware.projection import ConvProjection, DenseProjection, SparseProjection
 
 FORMAT = "neurokd.deployed/1"
 _KINDS: dict[str, type[Any]] = {
     "input": InputPopulation,
+    "current_input": CurrentInputPopulation,
+    "delta_input": DeltaInputPopulation,
     "lif": LIFPopulation,
+    "sigma": SigmaPopulation,
+    "delta": DeltaPopulation,
+    "sigma_delta": SigmaDeltaPopulation,
     "dense": DenseProjection,
+    "sparse": SparseProjection,
     "conv": ConvProjection,
 }
 
@@ -97,7 +111,7 @@ def _describe(item: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
         value = getattr(item, entry.name)
         if isinstance(value, np.ndarray):
             tensors[f"{item.name}.{entry.name}"] = _narrow(value)
-        else:
+        elif value is not None:
             description[entry.name] = list(value) if isinstance(value, tuple) else value
     return description
 
@@ -118,7 +132,9 @@ def _build(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any
     arguments: dict[str, Any] = {}
     for entry in fields(cls):
         if str(entry.type).startswith("NDArray"):
-            arguments[entry.name] = tensors[f"{name}.{entry.name}"]
+            key = f"{name}.{entry.name}"
+            optional = str(entry.type).endswith("| None")
+            arguments[entry.name] = tensors.get(key) if optional else tensors[key]
         else:
             arguments[entry.name] = _checked(
                 f"{name}.{entry.name}", description[entry.name], str(entry.type)

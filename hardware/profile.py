@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from neurokd.errors import ShapeMismatchError
 from neurokd.hardware.band import Band
 from neurokd.hardware.chip import ChipSpec
-from neurokd.hardware.cores import CoreBound, chips_needed, core_bound
+from neurokd.hardware.core_map import map_to_cores
+from neurokd.hardware.cores import (
+    chips_needed,
+    core_bound,
+    layer_core_bound,
+    synaptic_memory_bits,
+)
 from neurokd.hardware.counts import Counts
 from neurokd.hardware.energy import EnergyLine, energy_lines, population_energy
 from neurokd.hardware.latency import Latency, latency
 from neurokd.hardware.network import DeployedNetwork
+from neurokd.hardware.population import InputPopulation
 from neurokd.hardware.run import Run
 
 _CONVENTION = (
@@ -24,7 +32,7 @@ _ENERGY_NOTE = (
     "A message is charged once, as if all its targets sat in one core; the host, board and the "
     "transport of input to the chip are not in the energy."
 )
-_CORES_NOTE = "The number of cores is a lower bound by neurons and weight bits, not a mapping."
+_BOUND_NOTE = "The number of cores is a lower bound by neurons and weight bits, not a mapping."
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,20 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Cores:
+    """What the network takes of the chip: mapped, or a lower bound that no mapping can go below.
+
+    ``binding``: the resource that is used up most, in words.
+    """
+
+    count: int
+    chips: int
+    binding: str
+    by_population: Mapping[str, int]
+    mapped: bool
+
+
+@dataclass(frozen=True)
 class Profile:
     """The cost of a run on a chip; energies and latency are those of one sample.
 
@@ -53,7 +75,8 @@ class Profile:
     layers: tuple[Layer, ...]
     energy_lines: tuple[EnergyLine, ...]
     latency: Latency
-    cores: CoreBound
+    cores: Cores
+    synaptic_memory_bits: int
     uncounted: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -75,33 +98,38 @@ class Profile:
             "latency_us": self.latency.latency_us.to_dict(),
             "latency_grade": self.latency.grade,
             "latency_note": self.latency.note,
-            "cores": {"minimum": self.cores.minimum, "binding": self.cores.binding},
-            "synaptic_memory_bits": self.cores.synaptic_memory_bits,
+            "cores": asdict(self.cores),
+            "synaptic_memory_bits": self.synaptic_memory_bits,
             "uncounted": list(self.uncounted),
             "notes": list(self.notes),
         }
 
 
-def profile(network: DeployedNetwork, run: Run, chip: ChipSpec | str | None = None) -> Profile:
+def profile(
+    network: DeployedNetwork, run: Run, chip: ChipSpec | str | None = None, mapped: bool = True
+) -> Profile:
     """What ``run`` of ``network`` costs on ``chip`` (default: the chip it was lowered for).
+
+    Its cores are those of `map_to_cores`; ``mapped`` false takes a lower bound instead, for a
+    network that does not fit.
 
     Equation: E = Σ nᵢ eᵢ + (P_static + P_management) · chips · t, its lines apart.
     Counting convention: `neurokd.hardware.counts`. Units: pJ and µs a sample.
 
-    Raises: `UsageError` (unknown chip or constant), `ShapeMismatchError` (another network's run).
+    Raises: `UsageError` (unknown chip or constant), `ShapeMismatchError` (another network's run),
+    `CapacityError` (the network does not fit the chip's cores).
     """
     spec = chip if isinstance(chip, ChipSpec) else ChipSpec.load(chip or network.chip)
     counts = run.counts
     _check_same_network(network, counts)
-    cores = core_bound(network, spec)
-    chips = chips_needed(cores.minimum, spec)
-    time = latency(network, counts, spec)
-    notes = [_CONVENTION, _ENERGY_NOTE, _CORES_NOTE]
+    cores = _mapped_cores(network, spec) if mapped else _bounded_cores(network, spec)
+    time = latency(network, counts, spec, cores.by_population, cores.chips)
+    notes = [_CONVENTION, _ENERGY_NOTE, *([] if mapped else [_BOUND_NOTE])]
     for power in ("static_power_mw", "management_power_mw"):
         constant, band = spec[power], spec.band(power)
         notes.append(
-            f"{power} {band.nominal:g} ({band.low:g} … {band.high:g}) a chip, chips: {chips}; "
-            f"{constant.conditions}."
+            f"{power} {band.nominal:g} ({band.low:g} … {band.high:g}) a chip, "
+            f"chips: {cores.chips}; {constant.conditions}."
         )
     if any(c.grade == "assumed" for n, c in spec.constants.items() if n.endswith("_energy_pj")):
         notes.append(f"{spec.title}: no energy per operation is published; this is an estimate.")
@@ -109,12 +137,31 @@ def profile(network: DeployedNetwork, run: Run, chip: ChipSpec | str | None = No
         chip=spec.name,
         counts=counts,
         layers=tuple(_layer(network, p.name, counts, spec) for p in network.populations),
-        energy_lines=energy_lines(network, counts, spec, time.latency_us, chips),
+        energy_lines=energy_lines(network, counts, spec, time.latency_us, cores.chips),
         latency=time,
         cores=cores,
+        synaptic_memory_bits=synaptic_memory_bits(network),
         uncounted=(),
         notes=tuple(notes),
     )
+
+
+def _mapped_cores(network: DeployedNetwork, spec: ChipSpec) -> Cores:
+    found = map_to_cores(network, spec)
+    resource, used, limit = found.binding()
+    binding = f"{resource.replace('_', ' ')}: {used:,} of {limit:,}"
+    return Cores(len(found.cores), found.chips, binding, dict(found.cores_of), mapped=True)
+
+
+def _bounded_cores(network: DeployedNetwork, spec: ChipSpec) -> Cores:
+    bound = core_bound(network, spec)
+    by_population = {
+        p.name: layer_core_bound(network, p.name, spec).minimum
+        for p in network.populations
+        if not isinstance(p, InputPopulation)
+    }
+    chips = chips_needed(bound.minimum, spec)
+    return Cores(bound.minimum, chips, bound.binding, by_population, mapped=False)
 
 
 def _layer(network: DeployedNetwork, name: str, counts: Counts, spec: ChipSpec) -> Layer:

@@ -1,7 +1,7 @@
-"""Projections: the synapses between two populations, dense or convolutional, as the chip has them.
+"""Projections: the synapses between two populations, dense, sparse or convolutional.
 
 Every projection delivers what it accumulated one step later: a spike sent at step t changes its
-target at step t + 1.
+target at step t + 1, or at t + 1 + d through a synapse of delay d.
 """
 
 from __future__ import annotations
@@ -13,14 +13,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokd.errors import CapacityError, ShapeMismatchError
-from neurokd.hardware.population import integers
+from neurokd.errors import ShapeMismatchError
+from neurokd.hardware.conv_projection import ConvProjection, sum_pool
+from neurokd.hardware.fields import integers
+from neurokd.hardware.sparse_projection import SparseProjection
+from neurokd.hardware.weight_format import WEIGHT_LIMITS, check_format, checked_delays, stored
 
-WEIGHT_LIMITS: dict[str, tuple[int, int]] = {
-    "mixed": (-256, 255),
-    "excitatory": (0, 255),
-    "inhibitory": (-255, 0),
-}
+__all__ = [
+    "WEIGHT_LIMITS",
+    "ConvProjection",
+    "DenseProjection",
+    "Projection",
+    "SparseProjection",
+    "check_projection",
+    "sum_pool",
+]
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,14 @@ class DenseProjection:
     """All-to-all synapses: a = (W s) shifted by ``weight_exp``.
 
     What the chip stores of W is ``effective_weight``: clipped to the sign mode's range and
-    truncated to ``num_weight_bits`` (with mixed signs 8 bits hold even numbers from −256 to 254).
+    truncated to ``num_weight_bits``. ``delays``: chip steps beyond the one that every delivery
+    takes, for each synapse; None is 0 everywhere. The exponent shifts what arrives in one step
+    with one delay, before delays are summed. ``recurrent``: closes a loop, so that depths are
+    counted without it.
 
-    Shapes: ``weight`` (target size, source size) integers, both sides flattened in C order.
-    Source: Lava `PyDenseModelBitAcc`, `clip_weights`, `truncate_weights` (lava-nc 0.10.0).
+    Shapes: ``weight``, ``delays`` (target size, source size) integers, both sides flattened in C
+    order.
+    Source: Lava `PyDenseModelBitAcc`, `PyDelayDenseModelBitAcc` (lava-nc 0.10.0).
     """
 
     name: str
@@ -41,42 +52,27 @@ class DenseProjection:
     weight_exp: int = 0
     num_weight_bits: int = 8
     sign_mode: Literal["mixed", "excitatory", "inhibitory"] = "mixed"
+    delays: NDArray[np.int32] | None = None
+    recurrent: bool = False
 
     def __post_init__(self) -> None:
-        weight = integers(f"projection {self.name!r}", "weight", self.weight)
+        where = f"projection {self.name!r}"
+        weight = integers(where, "weight", self.weight)
         if weight.ndim != 2:
             raise ShapeMismatchError(
                 "a dense weight has two axes",
-                where=f"projection {self.name!r}",
+                where=where,
                 expected="(target size, source size)",
                 found=str(weight.shape),
             )
-        if self.sign_mode not in WEIGHT_LIMITS:
-            raise CapacityError(
-                "unknown sign mode",
-                where=f"projection {self.name!r}",
-                expected=" | ".join(WEIGHT_LIMITS),
-                found=repr(self.sign_mode),
-            )
-        _require_weight_bits(self.name, self.num_weight_bits)
-        if not -8 <= self.weight_exp <= 7:
-            raise CapacityError(
-                "weight_exp is out of range",
-                where=f"projection {self.name!r}",
-                expected="-8 … 7",
-                found=str(self.weight_exp),
-            )
+        check_format(where, self.num_weight_bits, self.weight_exp, self.sign_mode)
         object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "delays", checked_delays(where, self.delays, weight.shape))
 
     @property
     def effective_weight(self) -> NDArray[np.int32]:
         """The integers the chip computes with, before the exponent."""
-        mixed = self.sign_mode == "mixed"
-        sign = -1 if self.sign_mode == "inhibitory" else 1
-        # Negative weights of an inhibitory projection are truncated towards zero, as magnitudes.
-        stored = sign * np.clip(self.weight, *WEIGHT_LIMITS[self.sign_mode])
-        shift = 8 - self.num_weight_bits + int(mixed)
-        return (sign * ((stored >> shift) << shift)).astype(np.int32)
+        return stored(self.weight, self.num_weight_bits, self.sign_mode)
 
     @property
     def synapses(self) -> int:
@@ -84,103 +80,16 @@ class DenseProjection:
         return int(self.weight.size)
 
 
-@dataclass(frozen=True)
-class ConvProjection:
-    """Convolutional synapses: a = cross-correlation of the spikes with ``weight``, zero padding.
-
-    Lava applies neither ``weight_exp`` nor ``num_weight_bits`` to a convolution: weights here are
-    what is computed with, and only the sum wraps at 24 bits, ((Σ + 2²³) mod 2²⁴) − 2²³.
-
-    Shapes: ``weight`` (C_out, C_in / groups, kH, kW) integers, as in torch; the source is
-    (C_in, H, W), the target (C_out, H_out, W_out).
-    Source: Lava `PyConvModelFixed` (lava-nc 0.10.0), which flips nothing once its weights are
-    laid out as the worker does it.
-    """
-
-    name: str
-    source: str
-    target: str
-    weight: NDArray[np.int32]
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    num_weight_bits: int = 8
-
-    def __post_init__(self) -> None:
-        weight = integers(f"projection {self.name!r}", "weight", self.weight)
-        if weight.ndim != 4:
-            raise ShapeMismatchError(
-                "a convolution weight has four axes",
-                where=f"projection {self.name!r}",
-                expected="(C_out, C_in / groups, kH, kW)",
-                found=str(weight.shape),
-            )
-        if self.groups < 1 or weight.shape[0] % self.groups:
-            raise ShapeMismatchError(
-                "groups must divide the output channels",
-                where=f"projection {self.name!r}",
-                expected=f"a divisor of {weight.shape[0]}",
-                found=str(self.groups),
-            )
-        _require_weight_bits(self.name, self.num_weight_bits)
-        for field, low in (("stride", 1), ("padding", 0), ("dilation", 1)):
-            pair = getattr(self, field)
-            if len(pair) != 2 or min(pair) < low:
-                raise ShapeMismatchError(
-                    f"{field} is not a pair of integers ≥ {low}",
-                    where=f"projection {self.name!r}",
-                    found=str(pair),
-                )
-        object.__setattr__(self, "weight", weight)
-
-    @property
-    def effective_weight(self) -> NDArray[np.int32]:
-        """The integers the chip computes with."""
-        return self.weight
-
-    def output_shape(self, source_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """(C_out, H_out, W_out) for a source of (C_in, H, W)."""
-        channels = self.weight.shape[1] * self.groups
-        if len(source_shape) != 3 or source_shape[0] != channels:
-            raise ShapeMismatchError(
-                "the source does not fit the convolution",
-                where=f"projection {self.name!r}",
-                expected=f"({channels}, H, W)",
-                found=str(source_shape),
-            )
-        spatial = tuple(
-            (size + 2 * pad - dil * (kernel - 1) - 1) // stride + 1
-            for size, pad, dil, kernel, stride in zip(
-                source_shape[1:],
-                self.padding,
-                self.dilation,
-                self.weight.shape[2:],
-                self.stride,
-                strict=True,
-            )
-        )
-        if min(spatial) < 1:
-            raise ShapeMismatchError(
-                "the kernel is larger than its padded source",
-                where=f"projection {self.name!r}",
-                found=f"output {spatial} from source {source_shape}",
-            )
-        return (self.weight.shape[0], *spatial)
-
-    @property
-    def synapses(self) -> int:
-        """Number of stored weights; every position shares them."""
-        return int(self.weight.size)
-
-
-Projection = DenseProjection | ConvProjection
+Projection = DenseProjection | SparseProjection | ConvProjection
 
 
 def check_projection(
     projection: Projection, source_shape: tuple[int, ...], target_shape: tuple[int, ...]
 ) -> None:
     """Raise `ShapeMismatchError` unless the projection maps the source's shape to the target's."""
+    if isinstance(projection, SparseProjection):
+        projection.check_ends(math.prod(source_shape), math.prod(target_shape))
+        return
     if isinstance(projection, DenseProjection):
         expected = (math.prod(target_shape), math.prod(source_shape))
         if projection.weight.shape != expected:
@@ -198,14 +107,4 @@ def check_projection(
             where=f"projection {projection.name!r}",
             expected=str(target_shape),
             found=str(produced),
-        )
-
-
-def _require_weight_bits(name: str, bits: int) -> None:
-    if not 1 <= bits <= 8:
-        raise CapacityError(
-            "num_weight_bits is out of range",
-            where=f"projection {name!r}",
-            expected="1 … 8",
-            found=str(bits),
         )

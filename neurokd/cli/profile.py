@@ -43,11 +43,16 @@ def run(
     ] = None,
     weights: Weights = None,
     sample_shape: SampleShape = None,
+    unmapped: Annotated[
+        bool,
+        typer.Option("--unmapped", help="A lower bound of the cores, for what fits no chip."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Spikes, synaptic operations, energy and latency of a deployed network."""
     origin = resolve(source, data=data, weights=weights, sample_shape=sample_shape, steps=steps)
-    profiled = profile_source(origin, origin.network(chip), origin.data.first(samples), out)
+    net, chosen = origin.network(chip), origin.data.first(samples)
+    profiled = profile_source(origin, net, chosen, out, mapped=not unmapped)
     if as_json:
         console.result_json(profiled)
     else:
@@ -56,7 +61,11 @@ def run(
 
 
 def profile_source(
-    source: Source, net: DeployedNetwork, data: LabelledData, out: Path | None = None
+    source: Source,
+    net: DeployedNetwork,
+    data: LabelledData,
+    out: Path | None = None,
+    mapped: bool = True,
 ) -> dict[str, Any]:
     """Profile on the emulator; write ``profile.json`` and ``raster.npz`` (spikes of one sample)."""
     from dataclasses import replace
@@ -70,7 +79,7 @@ def profile_source(
         counts=Counts.merge([part.counts for part in parts]),
         overflows=tuple(event for part in parts for event in part.overflows),
     )
-    profiled = profile(net, whole).to_dict()
+    profiled = profile(net, whole, mapped=mapped).to_dict()
     one = emulate(net, net.padded(net.encode(data.x[:1], source.steps_given)), record=("spikes",))
     raster = {
         name: (values["spikes"][:, 0].reshape(one.counts.steps, -1) != 0).astype(np.uint8)
@@ -111,9 +120,11 @@ def _print(profiled: dict[str, Any]) -> None:
     lines.append(("total", *console.band(profiled["energy_pj"], 1e6), ""))
     console.result(console.table(lines, ("line", "low µJ", "nominal µJ", "high µJ", "grade")))
     low, nominal, high = console.band(profiled["latency_us"])
+    console.result(f"\nlatency: {nominal} µs ({low} … {high}), {profiled['latency_grade']}")
+    cores = profiled["cores"]
     console.result(
-        f"\nlatency: {nominal} µs ({low} … {high}), {profiled['latency_grade']}; "
-        f"at least {profiled['cores']['minimum']} cores ({profiled['cores']['binding']})"
+        f"cores: {'' if cores['mapped'] else 'at least '}{cores['count']} "
+        f"on {cores['chips']} chip{'' if cores['chips'] == 1 else 's'}; binding {cores['binding']}"
     )
     for note in profiled["notes"]:
         console.result(f"note: {note}")

@@ -50,10 +50,13 @@ class EnergyLine(_Part):
 
 
 class Cores(_Part):
-    """A lower bound of the cores, and the limit that sets it."""
+    """The cores of a mapping or, not mapped, a lower bound; and the limit that binds."""
 
-    minimum: int
+    count: int
+    chips: int
     binding: str
+    by_population: dict[str, int]
+    mapped: bool
 
 
 class Profiled(_Part):

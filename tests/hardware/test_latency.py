@@ -14,10 +14,8 @@ from neurokd.hardware.population import InputPopulation, LIFPopulation
 from neurokd.hardware.projection import DenseProjection
 
 
-def chip(neurons_per_core: int) -> ChipSpec:
+def chip() -> ChipSpec:
     bands = {
-        "neurons_per_core": Band.exact(neurons_per_core),
-        "synaptic_memory_per_core_bits": Band.exact(10_000),
         "usable_cores_per_chip": Band.exact(10),
         "step_overhead_us": Band(1, 2, 3),
         "synaptic_operation_dense_time_ns": Band(10, 20, 30),
@@ -64,7 +62,7 @@ def case() -> tuple[DeployedNetwork, Counts]:
 
 def test_one_core_a_layer() -> None:
     network, counts = case()
-    result = latency(network, counts, chip(neurons_per_core=4))
+    result = latency(network, counts, chip(), {"a": 1, "out": 1}, chips=1)
     # a step of one sample: a: 4 synops, 4 updates, 2 messages; out: 4 synops, 2 updates, 1 message
     a = [4 * 10 + 4 * 1 + 2 * 100, 4 * 20 + 4 * 2 + 2 * 200, 4 * 30 + 4 * 3 + 2 * 300]
     out_low = 4 * 10 + 2 * 1 + 1 * 100
@@ -77,7 +75,7 @@ def test_one_core_a_layer() -> None:
 
 def test_more_cores_share_the_work_of_a_layer() -> None:
     network, counts = case()
-    result = latency(network, counts, chip(neurons_per_core=2))
+    result = latency(network, counts, chip(), {"a": 2, "out": 1}, chips=1)
     # a on two cores, 244 ns each at nominal 488; out on one: 4 · 20 + 2 · 2 + 200 = 284
     assert result.latency_us.nominal == pytest.approx(5 * (2 + 0.284))
 
@@ -85,5 +83,6 @@ def test_more_cores_share_the_work_of_a_layer() -> None:
 def test_shipped_chips_have_what_it_needs() -> None:
     network, counts = case()
     for name in ChipSpec.names():
-        band = latency(network, counts, ChipSpec.load(name)).latency_us
+        chip = ChipSpec.load(name)
+        band = latency(network, counts, chip, {"a": 1, "out": 1}, chips=1).latency_us
         assert 0 < band.low < band.nominal < band.high

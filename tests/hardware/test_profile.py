@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import neurokd.hardware
-from neurokd.errors import ShapeMismatchError, UsageError
+from neurokd.errors import CapacityError, ShapeMismatchError, UsageError
 from neurokd.hardware.band import Band
 from neurokd.hardware.chip import ChipSpec
 from neurokd.hardware.emulator import emulate
@@ -21,19 +21,20 @@ from neurokd.hardware.projection import DenseProjection
 from neurokd.hardware.run import Run
 
 
-def tiny(outputs: int = 2) -> tuple[DeployedNetwork, Run]:
+def tiny(outputs: int = 2, inputs: int = 1) -> tuple[DeployedNetwork, Run]:
     """One spike in makes every output neuron fire, a step later."""
     network = DeployedNetwork(
         (
-            InputPopulation("in", (1,)),
+            InputPopulation("in", (inputs,)),
             LIFPopulation("out", (outputs,), 4095, 0, 10, np.zeros(outputs, dtype=np.int32)),
         ),
-        (DenseProjection("w", "in", "out", np.full((outputs, 1), 20)),),
+        (DenseProjection("w", "in", "out", np.full((outputs, inputs), 20)),),
         "out",
         "loihi2",
         steps=3,
     )
-    x = np.array([[[1], [1]], [[1], [0]], [[1], [0]], [[0], [0]]])
+    first = np.array([[[1], [1]], [[1], [0]], [[1], [0]], [[0], [0]]])
+    x = np.concatenate([first, np.zeros((4, 2, inputs - 1), dtype=first.dtype)], axis=2)
     return network, emulate(network, x)
 
 
@@ -51,7 +52,13 @@ def test_numbers_by_hand() -> None:
     assert outputs["synaptic_operations_per_sample"] == 4
     assert outputs["neuron_updates_per_sample"] == 8
     assert outputs["energy_pj"]["nominal"] == pytest.approx(4 * 35.5 + 8 * 72.8 + 4 * 180.3)
-    assert result["cores"] == {"minimum": 1, "binding": "neither"}
+    assert result["cores"] == {
+        "count": 1,
+        "chips": 1,
+        "binding": "threshold configurations: 1 of 16",
+        "by_population": {"out": 1},
+        "mapped": True,
+    }
     assert result["synaptic_memory_bits"] == 16
     # A step: 5.8 µs and, on one core, 1 · 3.8 + 2 · 9.7 + 1 · 35.1 ns (averages).
     assert result["latency_us"]["nominal"] == pytest.approx(4 * (5.8 + 0.0583))
@@ -126,8 +133,17 @@ def test_a_run_of_another_network_is_refused() -> None:
 def test_the_package_gives_the_function_not_its_module() -> None:
     assert neurokd.hardware.profile is profile
     assert neurokd.hardware.emulate is emulate
-    with pytest.raises(AttributeError, match="map_to_cores"):
-        neurokd.hardware.map_to_cores  # noqa: B018
+    with pytest.raises(AttributeError, match="map_to_chips"):
+        neurokd.hardware.map_to_chips  # noqa: B018
+
+
+def test_what_fits_no_chip_is_profiled_with_a_lower_bound_on_request() -> None:
+    network, run = tiny(inputs=5000)
+    with pytest.raises(CapacityError, match="5,000 input axons"):
+        profile(network, run)
+    result = profile(network, run, mapped=False)
+    assert (result.cores.count, result.cores.mapped) == (1, False)
+    assert any("lower bound" in note for note in result.notes)
 
 
 def test_importing_the_package_brings_no_torch() -> None:

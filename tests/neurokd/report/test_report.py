@@ -75,7 +75,7 @@ def test_the_whole_page(whole_report: Path) -> None:
         "fitted to measurements on silicon",
         "a note on synapses",
         "90 µs (45 – 360)",
-        "at least 14",
+        "14 on 1 chip",
         "8 KiB",
         "traffic to the host",
         "a note on the chip",
