@@ -45,7 +45,12 @@ def _flatten_one(graph: nir.NIRGraph, name: str) -> nir.NIRGraph:
     for key, node in inner.nodes.items():
         flat = f"{name}.{key}"
         if flat in nodes:
-            raise UnsupportedNodeError("two nodes would have the same name", where=f"node {flat!r}")
+            raise UnsupportedNodeError(
+                "two nodes would have the same name",
+                where=f"node {flat!r}",
+                expected="names that differ once the nested graph is flat",
+                found=flat,
+            )
         nodes[flat] = node
     entry, leaving = (f"{name}.{ends[kind]}" for kind in (nir.Input, nir.Output))
     edges = [(leaving if s == name else s, entry if t == name else t) for s, t in graph.edges]
@@ -62,6 +67,7 @@ def _end(inner: nir.NIRGraph, kind: type, place: str) -> str:
         raise UnsupportedNodeError(
             f"the graph inside this node needs exactly one {kind.__name__} node",
             where=place,
+            expected=f"one {kind.__name__}",
             found=", ".join(names)[:200] or "none",
         )
     return str(names[0])
@@ -73,12 +79,19 @@ def _splice(edges: list[Edge], gone: str, place: str) -> list[Edge]:
     after = [t for s, t in edges if s == gone]
     result = [edge for edge in edges if gone not in edge]
     if len(before) * len(after) > 100_000:
-        raise UnsupportedNodeError("too many edges meet in the graph of this node", where=place)
+        raise UnsupportedNodeError(
+            "too many edges meet in the graph of this node",
+            where=place,
+            expected="≤ 100000",
+            found=f"{len(before)} × {len(after)}",
+        )
     result += [(s, t) for s in before for t in after]
     if len(set(result)) < len(result):
         raise UnsupportedNodeError(
             "flattening the graph of this node would make two edges the same",
             where=place,
+            expected="each edge once",
+            found=f"{len(result) - len(set(result))} twice",
             remedy="put a Scale of 1 on one of the two paths",
         )
     return result

@@ -59,6 +59,7 @@ def guard(stream: h5py.File, file_bytes: int) -> None:
                 "too many or too deeply nested objects",
                 where=path,
                 expected=f"≤ {MAX_OBJECTS} objects, ≤ {MAX_NESTING} levels",
+                found=f"{len(seen) + len(group)} objects, {nesting} levels up to here",
             )
         for key in group:
             place = f"{path}/{key}"
@@ -73,7 +74,12 @@ def guard(stream: h5py.File, file_bytes: int) -> None:
             item = group[key]
             address = h5py.h5o.get_info(item.id).addr
             if address in seen:
-                raise FileFormatError("an object is linked twice, or in a circle", where=place)
+                raise FileFormatError(
+                    "an object is linked twice, or in a circle",
+                    where=place,
+                    expected="one link to each object",
+                    found=f"another link to the object at byte {address}",
+                )
             seen.add(address)
             if isinstance(item, h5py.Group):
                 pending.append((item, place, nesting + 1))
@@ -81,21 +87,39 @@ def guard(stream: h5py.File, file_bytes: int) -> None:
                 _measure(item, place, measured)
             else:
                 raise FileFormatError(
-                    "unknown kind of object", where=place, found=type(item).__name__
+                    "unknown kind of object",
+                    where=place,
+                    expected="groups and data sets",
+                    found=type(item).__name__,
                 )
 
 
 def _measure(item: h5py.Dataset, place: str, measured: _Measured) -> None:
     if item.external or item.is_virtual:
-        raise FileFormatError("the data lies in another file", where=place)
+        raise FileFormatError(
+            "the data lies in another file",
+            where=place,
+            expected="data inside the file",
+            found="a virtual data set" if item.is_virtual else f"{len(item.external)} files",
+        )
     if item.shape is None:
-        raise FileFormatError("the data set is empty", where=place)
+        raise FileFormatError(
+            "the data set is empty", where=place, expected="a shape", found="none"
+        )
     if item.dtype.kind not in "iufbSO":
         raise FileFormatError(
-            "the data set holds no numbers and no text", where=place, found=str(item.dtype)
+            "the data set holds no numbers and no text",
+            where=place,
+            expected="integers, floats or text",
+            found=str(item.dtype),
         )
     if item.dtype.kind == "O" and h5py.check_string_dtype(item.dtype) is None:
-        raise FileFormatError("the data set holds no plain text", where=place)
+        raise FileFormatError(
+            "the data set holds no plain text",
+            where=place,
+            expected="text",
+            found=str(item.id.get_type().get_class()),
+        )
     size = int(item.size) * int(item.dtype.itemsize)
     measured.total += size
     if measured.total > measured.allowed:
@@ -109,7 +133,12 @@ def _measure(item: h5py.Dataset, place: str, measured: _Measured) -> None:
     if item.dtype.kind in "SO":
         measured.strings += int(item.size)
         if measured.strings > MAX_STRINGS:
-            raise FileFormatError("too many texts", where=place, expected=f"≤ {MAX_STRINGS}")
+            raise FileFormatError(
+                "too many texts",
+                where=place,
+                expected=f"≤ {MAX_STRINGS}",
+                found=str(measured.strings),
+            )
 
 
 def _check_storage(item: h5py.Dataset, place: str, size: int, measured: _Measured) -> None:

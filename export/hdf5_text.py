@@ -52,7 +52,12 @@ class TextReader:
             )
         raw = self._content[offset : offset + size]
         if len(raw) < size:
-            raise FileFormatError("the text lies outside the file", where=item.name)
+            raise FileFormatError(
+                "the text lies outside the file",
+                where=item.name,
+                expected=f"within {len(self._content)} bytes",
+                found=f"up to {offset + size}",
+            )
         texts = np.empty(int(item.size), dtype=object)
         for i in range(len(texts)):
             texts[i] = self._text(raw[i * _REFERENCE : (i + 1) * _REFERENCE], item.name)
@@ -70,7 +75,10 @@ class TextReader:
         self._total += length
         if self._total > MAX_TEXT_BYTES:
             raise FileFormatError(
-                "the texts are too long", where=name, expected=f"≤ {MAX_TEXT_BYTES} bytes in all"
+                "the texts are too long",
+                where=name,
+                expected=f"≤ {MAX_TEXT_BYTES} bytes in all",
+                found=f"{self._total} up to here",
             )
         return text[:length].rstrip(b"\0")
 
@@ -101,5 +109,8 @@ def _int(raw: bytes) -> int:
 
 def _damaged(name: str) -> FileFormatError:
     return FileFormatError(
-        "the heap that holds this text is damaged", where=name, expected="a global heap object"
+        "the heap that holds this text is damaged",
+        where=name,
+        expected="a global heap object",
+        found="other bytes",
     )

@@ -130,7 +130,12 @@ def node_shapes(graph: nir.NIRGraph) -> dict[str, NodeShape]:
                 )
     lost = next((name for name in graph.nodes if name not in shapes), None)
     if lost is not None:
-        raise UnsupportedNodeError("no input reaches this node", where=f"node {lost!r}")
+        raise UnsupportedNodeError(
+            "no input reaches this node",
+            where=f"node {lost!r}",
+            expected="a way from an Input",
+            found="none",
+        )
     return shapes
 
 
@@ -170,7 +175,10 @@ def _output_shape(name: str, node: Any, arriving: Shape) -> Shape:
     fields = _ELEMENTWISE.get(type(node))
     if fields is None:
         raise UnsupportedNodeError(
-            f"{type(node).__name__} is not supported", where=f"node {name!r}"
+            f"{type(node).__name__} is not supported",
+            where=f"node {name!r}",
+            expected="a primitive of NIR 1.0",
+            found=type(node).__name__,
         )
     for field in fields:
         _require_field(name, field, getattr(node, field), arriving)

@@ -61,7 +61,11 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
 
 def _content(path: Path) -> bytes:
     if not path.is_file():
-        raise FileFormatError("no such file")
+        raise FileFormatError(
+            "no such file",
+            expected="a file",
+            found="a folder" if path.is_dir() else "nothing",
+        )
     with path.open("rb") as stream:
         content = stream.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -78,7 +82,12 @@ def _tree(group: h5py.Group, texts: TextReader) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, item in group.items():
         if not key.isprintable():
-            raise FileFormatError("a name holds unprintable characters", where=ascii(key))
+            raise FileFormatError(
+                "a name holds unprintable characters",
+                where=f"node {ascii(key)}",
+                expected="printable names",
+                found=ascii(key),
+            )
         if isinstance(item, h5py.Group):
             value = _tree(item, texts)
         else:
@@ -93,7 +102,10 @@ def _graph(tree: dict[str, Any], place: str) -> nir.NIRGraph:
     where = f"node {place!r}" if place else ""
     if not isinstance(node, dict) or node.get("type") != "NIRGraph":
         raise FileFormatError(
-            "this HDF5 file holds no NIR graph", expected="node/type = NIRGraph", found="none"
+            "this HDF5 file holds no NIR graph",
+            where=where or "graph",
+            expected="node/type = NIRGraph",
+            found="none",
         )
     nodes, edges = node.get("nodes"), node.get("edges")
     metadata = node.get("metadata", {})
@@ -104,12 +116,17 @@ def _graph(tree: dict[str, Any], place: str) -> nir.NIRGraph:
         found = "a graph inside a graph, of which" if place else ""
         raise FileFormatError(
             "the graph is incomplete",
-            where=where,
+            where=where or "graph",
             expected="nodes, edges and, if at all, a group of metadata",
             found=f"{found} {', '.join(sorted(node))}",
         )
     if surplus:
-        raise FileFormatError("the graph has unknown fields", where=where, found=", ".join(surplus))
+        raise FileFormatError(
+            "the graph has unknown fields",
+            where=where or "graph",
+            expected="type, nodes, edges, metadata",
+            found=", ".join(surplus),
+        )
     return nir.NIRGraph(
         nodes={key: _node(f"{place}.{key}" if place else key, nodes[key]) for key in nodes},
         edges=_edges(edges, where),
@@ -135,7 +152,12 @@ def _node(name: str, fields: Any) -> Any:
     if kind == "NIRGraph":
         return _graph(fields, name)
     if not isinstance(fields.get("metadata", {}), dict):
-        raise FileFormatError("metadata is no group", where=f"node {name!r}")
+        raise FileFormatError(
+            "metadata is no group",
+            where=f"node {name!r}",
+            expected="a group",
+            found=type(fields["metadata"]).__name__,
+        )
     try:
         with np.errstate(all="ignore"):  # nir divides by a stride of zero
             return nir.dict2NIRNode(fields)
@@ -206,15 +228,33 @@ def _check_edges(graph: nir.NIRGraph) -> None:
                 expected=_listed(graph.nodes),
                 found=missing[0],
             )
+        where, found = f"edge {edge[0]} → {edge[1]}", _shown(f"{edge[0]} → {edge[1]}")
         if edge[0] == edge[1]:
-            raise FileFormatError("the node feeds itself", where=f"node {edge[0]!r}")
+            raise FileFormatError(
+                "the node feeds itself",
+                where=f"node {edge[0]!r}",
+                expected="edges between two nodes",
+                found=found,
+            )
         if edge in seen:
-            raise FileFormatError("the edge is there twice", where=f"edge {edge[0]} → {edge[1]}")
+            raise FileFormatError(
+                "the edge is there twice", where=where, expected="each edge once", found=found
+            )
         seen.add(edge)
         if isinstance(graph.nodes[edge[1]], nir.Input):
-            raise FileFormatError("an edge leads into an input", where=f"node {edge[1]!r}")
+            raise FileFormatError(
+                "an edge leads into an input",
+                where=f"node {edge[1]!r}",
+                expected="no edge into an Input",
+                found=found,
+            )
         if isinstance(graph.nodes[edge[0]], nir.Output):
-            raise FileFormatError("an edge leaves an output", where=f"node {edge[0]!r}")
+            raise FileFormatError(
+                "an edge leaves an output",
+                where=f"node {edge[0]!r}",
+                expected="no edge from an Output",
+                found=found,
+            )
     inputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Input)}
     outputs = {name for name, node in graph.nodes.items() if isinstance(node, nir.Output)}
     backwards = [(target, source) for source, target in graph.edges]
@@ -224,7 +264,12 @@ def _check_edges(graph: nir.NIRGraph) -> None:
     ):
         lost = sorted(set(graph.nodes) - _reachable(start, edges))
         if lost:
-            raise FileFormatError(what, where=f"node {lost[0]!r}", found=_listed(lost))
+            raise FileFormatError(
+                what,
+                where=f"node {lost[0]!r}",
+                expected="every node between an input and an output",
+                found=_listed(lost),
+            )
 
 
 def _reachable(start: set[str], edges: list[tuple[str, str]]) -> set[str]:
@@ -247,7 +292,12 @@ def _check_values(name: str, node: Any, dt: float) -> None:
             continue
         array = np.asarray(value)
         if array.dtype.kind not in "iufb":
-            raise FileFormatError(f"{field} holds no numbers", where=where, found=str(array.dtype))
+            raise FileFormatError(
+                f"{field} holds no numbers",
+                where=where,
+                expected="numbers",
+                found=str(array.dtype),
+            )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise FileFormatError(
                 f"{field} has values that are not finite",

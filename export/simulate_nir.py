@@ -153,7 +153,10 @@ def _stateless(name: str, node: Any, x: Floats) -> Floats:
     result = apply_linear(name, node, x)
     if result is None:
         raise UnsupportedNodeError(
-            f"{type(node).__name__} is not supported", where=f"node {name!r}"
+            f"{type(node).__name__} is not supported",
+            where=f"node {name!r}",
+            expected="a primitive of NIR 1.0",
+            found=type(node).__name__,
         )
     return result
 
@@ -193,6 +196,7 @@ def _check_ends(graph: nir.NIRGraph, signal: Floats, shapes: Mapping[str, NodeSh
             raise UnsupportedNodeError(
                 f"a graph needs exactly one {kind.__name__} node",
                 where="NIR graph",
+                expected=f"one {kind.__name__}",
                 found=", ".join(names) or "none",
             )
         ends[kind] = names[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Set
 from typing import Any
 
 import nir
@@ -15,7 +16,7 @@ from neurokd.errors import ShapeMismatchError, UnsupportedModuleError, UsageErro
 from neurokd.export.nir_structure import DEFAULT_DT, node_shapes
 from neurokd.export.trace_capture import Captured, capture
 from neurokd.export.trace_fold import fold
-from neurokd.export.trace_layer import Layers, Shape, shape_after
+from neurokd.export.trace_layer import Kind, Layers, Shape, shape_after
 from neurokd.export.trace_neurons import ResetNone
 from neurokd.export.trace_nodes import make_node
 
@@ -66,20 +67,26 @@ def trace(
         )
     captured = capture(module, sample, steps, reset_none)
     layers = fold(captured.layers)
+    _check_folded(captured.layers, layers)
+    kinds = {name: layer.kind for name, layer in layers.items()}
     graph = _graph(layers, tuple(sample.shape[1:]), dt, _dtype(module))
     steps = captured.calling.steps or steps
-    graph.metadata.update(dt=dt, reset=_resets(layers), spike_rule=">", neurokd=neurokd.__version__)
+    graph.metadata.update(
+        dt=dt, reset=_resets(set(kinds.values())), spike_rule=">", neurokd=neurokd.__version__
+    )
     if steps is not None:
         graph.metadata["steps"] = steps
-    graph.metadata.update(_counts(captured, layers, graph))
+    graph.metadata.update(_counts(captured, kinds, graph))
     return graph
 
 
 def _graph(layers: Layers, shape: Shape, dt: float, dtype: Any) -> nir.NIRGraph:
+    """The layers as nodes; each leaves ``layers``, so that its float64 weights make room."""
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     shapes = {"input": shape}
-    for name, layer in layers.items():
+    for name in list(layers):
+        layer = layers.pop(name)
         arriving = shapes[layer.sources[0]] if layer.sources else shape
         nodes[name] = make_node(layer, arriving, dt, dtype)
         edges.extend((source, name) for source in layer.sources)
@@ -102,31 +109,40 @@ def _dtype(module: nn.Module) -> Any:
     return np.float64 if any(t.dtype == torch.float64 for t in tensors) else np.float32
 
 
-def _resets(layers: Layers) -> str:
-    kinds = {layer.kind for layer in layers.values()}
+def _resets(kinds: Set[Kind]) -> str:
     if "threshold" not in kinds:
         return "zero"
     return "mixed" if kinds & {"lif", "cuba"} else "none"
 
 
-def _counts(captured: Captured, layers: Layers, graph: nir.NIRGraph) -> dict[str, int]:
+def _weighted(layers: Layers) -> Layers:
+    return {name: layer for name, layer in layers.items() if layer.kind in _WEIGHTED}
+
+
+def _check_folded(captured: Layers, folded: Layers) -> None:
+    """Raises: `UnsupportedModuleError` if folding lost a layer with weights, or a bias."""
+    weighted = _weighted(captured)
+    _same("layers with weights", sorted(weighted), sorted(_weighted(folded)))
+    for name, layer in weighted.items():
+        # a recurrent bias has moved, or fold has refused it
+        had = "bias" in layer.arrays and not layer.feeds_back
+        _same(f"bias of {name!r}", True, "bias" in folded[name].arrays or not had)
+
+
+def _counts(captured: Captured, kinds: Mapping[str, Kind], graph: nir.NIRGraph) -> dict[str, int]:
     """Weights and neurons in the module and in the graph, once they are shown to agree.
 
     Raises: `UnsupportedModuleError` if anything was lost on the way.
     """
-    weighted = {n: layer for n, layer in captured.layers.items() if layer.kind in _WEIGHTED}
-    _same("layers with weights", sorted(weighted), sorted(n for n in layers if n in weighted))
+    weighted = _weighted(captured.layers)
     stored = 0
     for name, layer in weighted.items():
         node = graph.nodes[name]
         size = int(np.size(node.scale if isinstance(node, nir.Scale) else node.weight))
         _same(f"weights of {name!r}", layer.weights + layer.added, size)
-        # a recurrent bias has moved, or fold has refused it
-        had = "bias" in layer.arrays and not layer.feeds_back
-        _same(f"bias of {name!r}", True, "bias" in layers[name].arrays or not had)
         stored += size
     shapes = node_shapes(graph)
-    ends = [name for name, layer in layers.items() if layer.kind in _NEURONS]
+    ends = [name for name, kind in kinds.items() if kind in _NEURONS]
     neurons = sum(math.prod(shapes[name].output) for name in ends)
     _same("neurons", captured.neurons, neurons)
     weights = sum(layer.weights for layer in weighted.values())

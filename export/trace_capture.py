@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from neurokd.errors import NeurokdError, ShapeMismatchError, UnsupportedModuleError, UsageError
+from neurokd.export.trace_calls import add
+from neurokd.export.trace_hidden import rest, undisturbed
 from neurokd.export.trace_layer import Layers, Shape, refuse
 from neurokd.export.trace_modules import HANDLERS, NEURONS
 from neurokd.export.trace_neurons import STATES, ResetNone
+from neurokd.export.trace_proxy import TimeFirst
 from neurokd.export.trace_steps import Steps
-from neurokd.export.trace_symbolic import Recorder, TimeFirst, rest, undisturbed
+from neurokd.export.trace_symbolic import Recorder
+from neurokd.export.trace_wrappers import check_unwrapped
 from neurokd.neurons import LIF, Accumulator, PerStep
 
 _PROBE_STEPS = 3
@@ -51,9 +55,10 @@ def capture(
     """Layers and calling convention of a module; a time loop is checked step by step.
 
     Shapes: sample (B, *shape).
-    Raises: `UnsupportedModuleError`, `ShapeMismatchError`; `UsageError` if the module's time loop
-    takes another number of steps than ``steps``.
+    Raises: `UnsupportedModuleError`, `ShapeMismatchError`; `UsageError` if this is no module, or
+    its time loop takes another number of steps than ``steps``.
     """
+    check_unwrapped(root)
     multi_step = any(isinstance(m, (LIF, Accumulator, PerStep)) for m in root.modules())
     if root.__class__ in HANDLERS or root.__class__ in NEURONS:
         root = nn.Sequential(root)
@@ -96,7 +101,7 @@ def _captured(
     unfit: Exception | None = None
     try:
         for node in graph.nodes:
-            builder.add(node)
+            add(builder, node)
     except (IndexError, ValueError, ZeroDivisionError) as error:
         unfit = error  # shapes that cannot be followed: the run below says why
     calling = _calling(builder, recorder, steps)

@@ -60,9 +60,7 @@ def describe_conv(path: str, module: Any, weight: Floats, shape: Shape) -> Descr
             "use a square kernel, or one whose sides are both odd or both even",
             f"kernel {tuple(module.kernel_size)}, padding {module.padding!r}",
         )
-    square = np.zeros((*weight.shape[:2], *(side,) * axes))
-    inside = tuple(slice(f, f + axis.kernel) for f, axis in zip(found, geometry, strict=True))
-    square[(slice(None), slice(None), *inside)] = weight
+    square = _enlarged(weight, side, found)
     pairs = {
         "stride": tuple(axis.stride for axis in geometry),
         "padding": tuple(a.left + a.dilation * f for a, f in zip(geometry, found, strict=True)),
@@ -92,7 +90,7 @@ def _dense(weight: Floats, groups: int) -> Floats:
     if groups == 1:
         return weight
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    dense = np.zeros((weight.shape[0], inputs * groups, *weight.shape[2:]))
+    dense = np.zeros((weight.shape[0], inputs * groups, *weight.shape[2:]), weight.dtype)
     for group in range(groups):
         rows = slice(group * outputs, (group + 1) * outputs)
         dense[rows, group * inputs : (group + 1) * inputs] = weight[rows]
@@ -107,6 +105,18 @@ def _square(geometry: list[Axis]) -> tuple[int, list[int] | None]:
         if None not in found:
             return side, [zeros for zeros in found if zeros is not None]
     return largest, None
+
+
+def _enlarged(weight: Floats, side: int, before: list[int]) -> Floats:
+    """(C_out, C, *kernel) → (C_out, C, side, …), with so many zeros before; itself if it fits."""
+    shape = (*weight.shape[:2], *(side for _ in before))
+    if weight.shape == shape:
+        return weight
+    square = np.zeros(shape, weight.dtype)
+    kernel = weight.shape[2:]
+    inside = tuple(slice(zeros, zeros + n) for zeros, n in zip(before, kernel, strict=True))
+    square[(slice(None), slice(None), *inside)] = weight
+    return square
 
 
 def _zeros_before(axis: Axis, side: int) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from neurokd.export.trace_layer import Floats, Layer, Layers, consumers, refuse
 
 _LINEAR = ("linear", "conv")
@@ -35,8 +37,9 @@ def fold_norms(layers: Layers) -> Layers:
         scale = norm.arrays["scale"]
         shift = norm.arrays["shift"]
         if "bias" in before.arrays:
-            shift = shift + scale * before.arrays["bias"]
-        weight = _scale_rows(before, scale)
+            shift = shift + _times(before.arrays["bias"], scale)
+        weight = before.arrays["weight"]
+        weight = _times(weight, scale.reshape(-1, *([1] * (weight.ndim - 1))))
         result[before.name] = replace(
             before, arrays={**before.arrays, "weight": weight, "bias": shift}
         )
@@ -58,11 +61,11 @@ def fold_averages(layers: Layers) -> Layers:
         before = None if after else _linear_before(result, pool)
         if after:
             for layer in after:
-                weight = result[layer].arrays["weight"] * scale
+                weight = _times(result[layer].arrays["weight"], scale)
                 arrays = {**result[layer].arrays, "weight": weight}
                 result[layer] = replace(result[layer], arrays=arrays)
         elif before:
-            arrays = {name: value * scale for name, value in result[before].arrays.items()}
+            arrays = {name: _times(array, scale) for name, array in result[before].arrays.items()}
             result[before] = replace(result[before], arrays=arrays)
         else:
             raise refuse(
@@ -99,7 +102,7 @@ def fold_recurrent_biases(layers: Layers) -> Layers:
                 "before these neurons",
             )
         before = result[name]
-        moved = bias + before.arrays.get("bias", 0.0)
+        moved = np.add(bias, before.arrays.get("bias", 0.0), dtype=np.float64)
         result[name] = replace(before, arrays={**before.arrays, "bias": moved})
     return result
 
@@ -153,9 +156,10 @@ def _remove(layers: Layers, name: str, sources: tuple[str, ...]) -> Layers:
     }
 
 
-def _scale_rows(layer: Layer, scale: Floats) -> Floats:
-    weight = layer.arrays["weight"]
-    return weight * scale.reshape(-1, *([1] * (weight.ndim - 1)))
+def _times(array: Floats, factor: Floats | float) -> Floats:
+    """The product in float64: a number alone would leave it in float32."""
+    product: Floats = np.multiply(array, factor, dtype=np.float64)
+    return product
 
 
 def _linear_after(layers: Layers, name: str) -> list[str]:

@@ -1,17 +1,20 @@
-"""What tracing collects before it becomes NIR: layers in float64, joined by name."""
+"""What tracing collects before it becomes NIR: layers with their arrays, joined by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import UnsupportedModuleError
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
+"""float32 or float64. It may be a view of the module, or of one number for all: never written to,
+and what is computed from it is asked for in float64."""
+
 Shape = tuple[int, ...]
 Kind = Literal[
     "input",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from snntorch._neurons.rleaky import RecurrentOneToOne as RLeakyOneToOne
 from snntorch._neurons.rsynaptic import RecurrentOneToOne as RSynapticOneToOne
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ def describe_recurrent(path: str, module: Any, shape: Shape) -> Described:
         raise refuse(
             path, "V does not fit the neurons", "give V the shape of a sample", f"{weights.shape}"
         ) from error
-    dense = np.diag(each) if len(shape) == 1 else each.copy()
+    dense = np.diag(each) if len(shape) == 1 else each
     name: Kind = "linear" if len(shape) == 1 else "scale"
     key = "weight" if len(shape) == 1 else "scale"
     return Described(name, {key: dense}, {}, weights.size, dense.size - weights.size)
@@ -68,8 +68,16 @@ def _supported() -> str:
 
 
 def _array(value: Tensor) -> Floats:
-    array: NDArray[Any] = value.detach().cpu().double().numpy()
-    return np.array(array, dtype=np.float64)
+    """A parameter as the module holds it, not copied; half precision as float64."""
+    if value.dtype not in (torch.float32, torch.float64):
+        return _double(value)
+    array: Floats = value.detach().cpu().numpy()
+    return array
+
+
+def _double(value: Tensor) -> Floats:
+    array: Floats = value.detach().cpu().double().numpy()
+    return array
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -105,12 +113,12 @@ def _norm(path: str, module: Any, shape: Shape, lead: int) -> Described:
             "batch normalisation without running statistics depends on the batch",
             "use track_running_stats=True",
         )
-    scale = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
+    scale = 1.0 / np.sqrt(_double(module.running_var) + module.eps)
     if module.weight is not None:
-        scale = scale * _array(module.weight)
-    shift = -_array(module.running_mean) * scale
+        scale = scale * _double(module.weight)
+    shift = -_double(module.running_mean) * scale
     if module.bias is not None:
-        shift = shift + _array(module.bias)
+        shift = shift + _double(module.bias)
     return Described("norm", {"scale": scale, "shift": shift})
 
 
@@ -183,7 +191,7 @@ def _accumulator(path: str, module: Any, shape: Shape, lead: int) -> Described:
         raise refuse(
             path, "Accumulator runs over all steps and cannot stand inside PerStep", "move it out"
         )
-    return Described("accumulator", {"ones": np.ones(shape)})
+    return Described("accumulator", {"ones": np.broadcast_to(1.0, shape)})
 
 
 HANDLERS: dict[type[nn.Module], Callable[[str, Any, Shape, int], Described | None]] = {

@@ -95,12 +95,12 @@ def _uniform(path: str, name: str, values: Floats) -> bool:
 
 
 def _parameter(path: str, name: str, value: Tensor, shape: Shape) -> Floats:
-    """A parameter of every neuron, float64."""
+    """A parameter of every neuron, float64; one for all is broadcast, not copied."""
     array = value.detach().cpu().double().numpy()
     if not np.isfinite(array).all():
         raise refuse(path, f"{name} is not finite", "train it again", name)
     try:
-        return np.broadcast_to(array, shape).copy()
+        return np.broadcast_to(array, shape)
     except ValueError as error:
         raise refuse(
             path,

@@ -16,11 +16,12 @@ def make_node(layer: Layer, arriving: Shape, dt: float, dtype: Any) -> Any:
 
     Equation: v ← β v + x becomes τ = dt / (1 − β) and r = τ / dt, for β = 1 r = 1 / dt without a
     leak; a synapse i ← α i + x becomes τ_syn = dt / (1 − α) and w_in = τ_syn / dt.
+    The node owns its arrays: a layer's may be views of the module.
     """
     arrays, pairs = layer.arrays, layer.pairs
 
     def stored(values: NDArray[Any]) -> NDArray[Any]:
-        return np.ascontiguousarray(values, dtype=dtype)
+        return np.array(values, dtype=dtype, order="C")
 
     if layer.kind == "input":
         return nir.Input(np.array(arriving))

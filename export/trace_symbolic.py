@@ -15,13 +15,10 @@ from neurokd.errors import NeurokdError
 from neurokd.export.trace_layer import refuse
 from neurokd.export.trace_modules import HANDLERS, NEURONS, check_known
 from neurokd.export.trace_neurons import STATES, returned_states
+from neurokd.export.trace_proxy import InPlace, Shaped, TimeFirst
 from neurokd.neurons import PerStep
 
 _TRANSPARENT = (nn.Sequential, PerStep)
-
-
-class TimeFirst(Exception):
-    """The forward takes its input apart along the first axis: that axis is time."""
 
 
 def at_rest() -> None:
@@ -38,12 +35,15 @@ class Recorder(fx.Tracer):
 
     def __init__(self, sample: Tensor | None, steps: int | None) -> None:
         super().__init__()
+        self.graph = fx.Graph()
         self.sample = sample
         """(B, *shape); None for multi-step modules, whose shapes are not followed here."""
         self.steps = steps
         """T if the input is (T, B, *shape), None if it is one sample for all steps."""
         self.asked_steps = False
         """Whether forward looked at the sizes of a (T, B, *shape) input."""
+        self.settings: list[str] = []
+        """Arguments of forward that are numbers or texts by default, and stay so."""
         self.paths = [""]
         self.in_step = 0
         self.module_shapes: dict[Any, Any] = {}
@@ -80,7 +80,8 @@ class Recorder(fx.Tracer):
         if isinstance(m, _TRANSPARENT):
             return False
         library = type(m).__module__.split(".")[0] in ("torch", "snntorch", "torchvision")
-        return type(m) in HANDLERS or type(m) in NEURONS or library
+        # what is derived from a layer is refused as a whole, by name
+        return library or isinstance(m, (*HANDLERS, *NEURONS, snntorch.SpikingNeuron))
 
     def call_module(
         self,
@@ -104,6 +105,20 @@ class Recorder(fx.Tracer):
         self.in_step -= isinstance(m, PerStep)
         self.paths.pop()
         return result
+
+    def create_proxy(self, kind: str, target: Any, args: Any, *rest: Any, **named: Any) -> Any:
+        if kind == "placeholder":
+            if args and isinstance(args[0], (bool, int, float, str)):
+                self.settings.append(str(target))
+                return args[0]  # forward is traced with the settings that it has by itself
+            if self.settings:
+                raise refuse(
+                    "",
+                    f"the argument {target!r} of forward stands behind the setting "
+                    f"{self.settings[-1]!r}",
+                    "put settings last",
+                )
+        return super().create_proxy(kind, target, args, *rest, **named)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
@@ -130,7 +145,7 @@ class Recorder(fx.Tracer):
         return attr_val if self.concrete else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return fx.Proxy(node, self) if self.sample is None else _Shaped(node, self)
+        return InPlace(node, self) if self.sample is None else Shaped(node, self)
 
     def takes_steps(self) -> bool:
         """Whether forward has taken a (T, B, *shape) input apart."""
@@ -220,84 +235,3 @@ class Recorder(fx.Tracer):
     def _blank(self, shape: tuple[int, ...]) -> Tensor:
         assert self.sample is not None
         return torch.zeros(shape, dtype=self.sample.dtype, device=self.sample.device)
-
-
-class _Shaped(fx.Proxy):
-    """A proxy whose sizes are numbers, and that can be taken apart."""
-
-    tracer: Recorder
-
-    @property
-    def shape(self) -> Any:
-        if self.tracer.is_input(self.node):
-            self.tracer.asked_steps = True
-        known = self.node.meta["shape"]
-        if not isinstance(known, tuple):
-            raise ValueError(f"the shape of {self.node.name!r} is not known")
-        return torch.Size(known)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.node.meta["shape"])
-
-    @property
-    def device(self) -> Any:
-        assert self.tracer.sample is not None
-        return self.tracer.sample.device
-
-    @property
-    def dtype(self) -> Any:
-        assert self.tracer.sample is not None
-        return self.tracer.sample.dtype
-
-    def size(self, dim: int | None = None) -> Any:
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        return self.ndim
-
-    def __len__(self) -> int:
-        known = self.node.meta["shape"]
-        return len(known) if isinstance(known, list) else int(self.shape[0])
-
-    def __getitem__(self, key: Any) -> Any:
-        node = self.node
-        if node.op == "placeholder" and self.tracer.steps is None and node.meta["shape"]:
-            raise TimeFirst
-        return super().__getitem__(key)  # type: ignore[misc]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter([self[i] for i in range(len(self))])
-
-
-@contextmanager
-def undisturbed(root: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; mode and all states afterwards as they were.
-
-    The states of other networks are kept as well: snnTorch's resets reach every neuron there is.
-    """
-    modes = [(module, module.training) for module in root.modules()]
-    neurons = {m: None for m in (*root.modules(), *snntorch.SpikingNeuron.instances)}
-    states = [
-        (neuron, name, getattr(neuron, name))
-        for neuron in neurons
-        for name in ("spk", "syn", "mem")
-        if isinstance(neuron, snntorch.SpikingNeuron) and hasattr(neuron, name)
-    ]
-    try:
-        root.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for neuron, name, value in states:
-            setattr(neuron, name, value)
-
-
-def rest(root: nn.Module) -> None:
-    """The neurons of this network, and of no other, at zero."""
-    # not snntorch.utils.reset: it resets every network of the process, and misses copied ones
-    neurons: list[Any] = [module for module in root.modules() if type(module) in STATES]
-    for neuron in neurons:
-        for name in STATES[type(neuron)]:
-            setattr(neuron, name, torch.zeros(0, device=neuron.threshold.device))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,11 @@ import numpy as np
 
 from neurokd.atomic import write_bytes
 from neurokd.errors import UsageError
+from neurokd.export.hdf5_memory import MemoryFile
 from neurokd.export.nir_structure import NodeShape, node_shapes
+
+_STRUCTURE_BYTES = 1 << 20
+"""Names, shapes and trees of a usual graph; a file that needs more is moved once."""
 
 
 def write_nir(graph: nir.NIRGraph, path: str | Path) -> Path:
@@ -23,10 +26,10 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> Path:
 
     Raises: `UsageError` for a node whose name HDF5 would split ("/"), or what HDF5 cannot hold.
     """
-    content = io.BytesIO()
     ready = _canonical(graph)
+    stream = MemoryFile(_array_bytes(ready) + _STRUCTURE_BYTES)
     try:
-        nir.write(content, ready)
+        nir.write(stream, ready)
     except (TypeError, ValueError, OSError) as error:
         raise UsageError(
             "nir cannot write this graph",
@@ -35,7 +38,24 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> Path:
             found=f"{type(error).__name__}: {error}",
             remedy="look for None or other objects in its metadata",
         ) from error
-    return write_bytes(Path(path), content.getvalue())
+    return write_bytes(Path(path), stream.content)
+
+
+def _array_bytes(graph: nir.NIRGraph) -> int:
+    """What the arrays take that HDF5 compresses."""
+    return sum(
+        _array_bytes(node)
+        if isinstance(node, nir.NIRGraph)
+        else sum(value.nbytes for value in vars(node).values() if isinstance(value, np.ndarray))
+        for node in graph.nodes.values()
+    )
+
+
+class _Uncopied(np.ndarray[Any, Any]):
+    """An array that nir's `to_dict` takes as it is; else it copies all parameters, twice."""
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> _Uncopied:
+        return self
 
 
 def _canonical(graph: nir.NIRGraph) -> nir.NIRGraph:
@@ -77,4 +97,6 @@ def _arrays(node: Any, shape: NodeShape | None) -> Any:
             setattr(result, field, np.asarray(value))
         elif isinstance(value, np.ndarray) and value.shape == ():
             setattr(result, field, value[()])  # HDF5 does not compress a single number
+        elif isinstance(value, np.ndarray):
+            setattr(result, field, value.view(_Uncopied))
     return result

@@ -12,7 +12,7 @@ from neurokd.export.simulate_neurons import NeuronState, neuron_parameters, neur
 from neurokd.export.simulate_nir import NIRRun
 from neurokd.export.simulate_schedule import feedback_edges
 
-SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
+SPIKING = (nir.IF, nir.LIF, nir.CubaLIF, nir.Threshold)
 
 
 def smallest_margin(graph: nir.NIRGraph, run: NIRRun) -> float:
@@ -32,6 +32,9 @@ def smallest_margin(graph: nir.NIRGraph, run: NIRRun) -> float:
             if (source, name) in late:
                 carried = np.concatenate([np.zeros_like(carried[:1]), carried[:-1]])
             arriving += carried
+        if isinstance(node, nir.Threshold):
+            smallest = min(smallest, float(np.abs(arriving - node.threshold).min()))
+            continue
         parameters = neuron_parameters(node, graph_dt(graph))
         silent = replace(parameters, threshold=None)  # what leaves it is then v, before the reset
         zero = np.zeros_like(arriving[0])

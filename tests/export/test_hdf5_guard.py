@@ -64,8 +64,9 @@ def test_what_nir_writes_passes() -> None:
     ids=["empty", "contiguous", "chunks", "filter", "complex", "piece", "texts", "objects"],
 )
 def test_what_is_refused(fill: Fill, message: str) -> None:
-    with pytest.raises(FileFormatError, match=message):
+    with pytest.raises(FileFormatError, match=message) as caught:
         check(file_of(fill))
+    assert caught.value.expected and caught.value.found
 
 
 def test_a_file_cut_short_has_no_data_to_lie_outside() -> None:

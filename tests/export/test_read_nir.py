@@ -208,11 +208,14 @@ def test_damaged_files_are_refused_in_one_line(name: str, good: Path) -> None:
     with pytest.raises(FileFormatError, match=message) as caught:
         read_nir(good)
     assert str(good) in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.where != str(good)  # the node, or the place in the file
+    assert caught.value.expected and caught.value.found
 
 
 def test_missing_foreign_and_truncated_files(tmp_path: Path, good: Path) -> None:
-    with pytest.raises(FileFormatError, match="no such file"):
-        read_nir(tmp_path / "none.nir")
+    for path, found in ((tmp_path / "none.nir", "nothing"), (tmp_path, "a folder")):
+        with pytest.raises(FileFormatError, match=f"no such file.*{found}"):
+            read_nir(path)
     foreign = tmp_path / "foreign.nir"
     foreign.write_bytes(b"not hdf5" * 100)
     with pytest.raises(FileFormatError, match="not a complete NIR file"):
@@ -238,7 +241,8 @@ def test_random_bytes_either_read_or_are_refused(tmp_path: Path, good: Path) -> 
         path.write_bytes(damaged)
         try:
             read_nir(path)
-        except FileFormatError:
+        except FileFormatError as error:
+            assert error.expected and error.found
             refused += 1
     assert refused > 5
 

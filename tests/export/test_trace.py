@@ -242,7 +242,7 @@ def test_every_refusal_names_its_module_and_a_remedy(name: str) -> None:
     ("kind", "words"),
     [
         ("relu", "'relu'"),
-        ("constant", "no tensor"),
+        ("constant", "constant"),
         ("twice", "itself"),
         ("branch", "traced"),
         ("loop", "more than once"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,37 @@ def test_all_folds_keep_what_the_layers_compute() -> None:
     for seed in range(3):
         x = np.random.default_rng(seed).normal(size=(2, 8, 4))
         np.testing.assert_allclose(evaluate(folded, x), evaluate(layers, x), rtol=1e-12)
+
+
+def test_what_is_stored_as_float32_is_folded_in_float64() -> None:
+    feeding, back = linear("feeding", "input", 4, 4), linear("back", "input", 4, 4)
+    image = layer("image", "conv", "input", weight=RNG.normal(size=(2, 2, 1, 1)), bias=np.ones(2))
+    networks = [
+        residual_network(),
+        joined(image, pool("third", "image", 1 / 3), layer("lif", "lif", "third")),
+        joined(
+            layer("lif", "lif", "input"), pool("third", "lif", 1 / 3), linear("a", "third", 3, 2)
+        ),
+        joined(
+            feeding,
+            layer("lif", "lif", ("feeding", "back")),
+            replace(back, sources=("lif",), feeds_back="lif"),
+        ),
+    ]
+    for layers in networks:
+        expected = fold(held_as(layers, np.float64))
+        for name, each in fold(held_as(layers, np.float32)).items():
+            np.testing.assert_equal(each.arrays, expected[name].arrays, name)
+
+
+def held_as(layers: Layers, dtype: Any) -> Layers:
+    """Weights and biases rounded to float32, then held as ``dtype``."""
+    rounded = dict(layers)
+    for name, each in layers.items():
+        if each.kind in ("linear", "conv"):
+            arrays = {key: np.float32(array).astype(dtype) for key, array in each.arrays.items()}
+            rounded[name] = replace(each, arrays=arrays)
+    return rounded
 
 
 def test_a_network_with_nothing_to_fold_is_left_alone() -> None:

@@ -206,7 +206,7 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     "alpha": (refused(snntorch.Synaptic, torch.rand(5), 0.5), "alpha does not fit"),
     "mixed": (refused(snntorch.Synaptic, torch.tensor([0.5] * 5 + [1.0]), 0.5), "alpha < 1"),
     "threshold": (refused(snntorch.Leaky, 0.5, threshold=-0.5), "threshold ≥ 0"),
-    "no number": (refused(snntorch.Leaky, float("nan")), "beta is not finite"),
+    "no number": (refused(snntorch.Leaky, float("nan")), "'beta' holds values that are not finite"),
     "V": (refused(snntorch.RLeaky, 0.5, all_to_all=False, V=torch.rand(5)), "V does not fit"),
     "quantised": (refused(snntorch.Leaky, 0.5, state_quant=torch.round), "state_quant=False"),
     "alpha neuron": (nn.Sequential(nn.Linear(4, 6), snntorch.Alpha(0.9, 0.8)), "Alpha"),

@@ -314,6 +314,13 @@ def batch_first(net: Variant, x: Tensor) -> Any:
     return loop(lambda n, y, mem, mem2, t: plain(n, x[:, t], mem, mem2, t))(net, x)
 
 
+def overwritten(net: Variant, x: Tensor) -> Any:
+    first = net.lif(net.fc(x))[0]
+    seen = first.flatten(1)
+    first += x  # changes ``seen``, too
+    return net.lif2(net.fc2(first) + seen)[0]
+
+
 def summed(net: Variant, x: Tensor) -> Any:
     return loop(plain)(net, x).sum(0)
 
@@ -336,6 +343,7 @@ REFUSED: dict[str, tuple[Body, str, str]] = {
     "charged": (charged, "lif", "constant"),
     "backwards": (backwards, "", "step"),
     "batch first": (batch_first, "(root)", "(T, B, *shape)"),
+    "overwritten": (overwritten, "(root)", "+="),
     "summed": (summed, "(root)", "'sum'"),
 }
 
@@ -402,3 +410,69 @@ def test_sizes_zeros_none_and_names_of_arguments_are_understood() -> None:
     assert 0.05 < expected.mean() < 0.95
     # float32 against float64: the seed keeps every membrane away from its threshold
     np.testing.assert_array_equal(simulate_nir(trace(model, x[0]), x.numpy()).output, expected)
+
+
+class Settings(nn.Module):
+    """Arguments of forward that are settings; a state before or behind them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+        self.lif = snntorch.Leaky(0.5, init_hidden=True, **ZERO)
+
+    def forward(self, x: Tensor, steps: int = 4, double: bool = False) -> Tensor:
+        current = self.fc(self.fc(x)) if double else self.fc(x)
+        return torch.stack([self.lif(current) for _ in range(steps)])
+
+
+class SettingFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lif = snntorch.Leaky(0.5, **ZERO)
+
+    def forward(self, x: Tensor, scale: float = 1.0, mem: Tensor | None = None) -> Any:
+        return self.lif(x, mem)
+
+
+def test_settings_of_forward_keep_their_defaults() -> None:
+    graph = trace(Settings(), torch.rand(2, 3))
+    assert graph.metadata["steps"] == 4
+    assert list(graph.nodes) == ["input", "fc", "lif", "output"]
+    with pytest.raises(UnsupportedModuleError, match=r"'mem'.*'scale'.*settings last"):
+        trace(SettingFirst(), torch.rand(2, 3))
+
+
+def test_the_steps_of_an_input_may_be_unbound() -> None:
+    torch.manual_seed(22)
+
+    def body(net: Variant, x: Tensor) -> Any:
+        mem = mem2 = None
+        recorded = []
+        for current in x.unbind():
+            spk, mem, mem2 = plain(net, current, mem, mem2, 0)
+            recorded.append(spk)
+        return torch.stack(recorded)
+
+    captured = capture(Variant(body), torch.rand(2, 3))
+    assert captured.calling.form == "sequence" and captured.calling.steps is None
+
+
+class Raised(nn.Module):
+    """Spikes changed in place: recurrent neurons would see it."""
+
+    def __init__(self, recurrent: bool) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+        one = snntorch.RLeaky(0.5, all_to_all=False, V=0.3, init_hidden=True, **ZERO)
+        self.lif = one if recurrent else snntorch.Leaky(0.5, init_hidden=True, **ZERO)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.lif(self.fc(x))
+        y += x
+        return y
+
+
+def test_spikes_that_are_state_are_not_changed_in_place() -> None:
+    assert len(trace(Raised(recurrent=False), torch.rand(2, 3)).edges) == 4
+    with pytest.raises(UnsupportedModuleError, match=r"'lif' keep as their state.*y = y \+ x"):
+        trace(Raised(recurrent=True), torch.rand(2, 3))
