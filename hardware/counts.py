@@ -2,12 +2,14 @@
 
 Convention. A *message* is a non-zero spike (its payload does not matter). A *synaptic operation* is
 one message reaching one stored synapse: zero weights count, padding does not, since no synapse is
-there. A *neuron update* is one neuron in one chip step, whether anything arrived or not. Input
-populations send messages and are not updated. Counted is all of chip time.
+there; one that a delay holds back past the end counts too. A *neuron update* is one neuron in one
+chip step, whether anything arrived or not. An `InputPopulation` sends messages and is not updated;
+neurons that a constant current or changing data drives are. Counted is all of chip time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.hardware.population import InputPopulation
-from neurokd.hardware.projection import ConvProjection, DenseProjection, Projection
+from neurokd.hardware.projection import (
+    ConvProjection,
+    DenseProjection,
+    Projection,
+    SparseProjection,
+)
 
 if TYPE_CHECKING:
     from neurokd.hardware.network import DeployedNetwork
@@ -100,6 +107,9 @@ def fan_out(projection: Projection, source_shape: tuple[int, ...]) -> NDArray[np
     """Stored synapses that one message of each source neuron reaches; shape ``source_shape``."""
     if isinstance(projection, DenseProjection):
         return np.full(source_shape, projection.weight.shape[0], dtype=np.int64)
+    if isinstance(projection, SparseProjection):
+        reach = np.bincount(projection.columns, minlength=math.prod(source_shape))
+        return reach.astype(np.int64).reshape(source_shape)
     return _conv_fan_out(projection, source_shape)
 
 

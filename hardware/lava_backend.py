@@ -16,14 +16,15 @@ from neurokd.errors import (
     BackendFailedError,
     BackendUnavailableError,
     CapacityError,
-    ShapeMismatchError,
     UsageError,
 )
 from neurokd.hardware.counts import count
+from neurokd.hardware.input_data import checked_input
 from neurokd.hardware.lava_environment import lava_status
+from neurokd.hardware.lava_network import read_messages, read_records
 from neurokd.hardware.lava_process import DEFAULT_TIME_LIMIT_S, LavaWorker, Progress
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
+from neurokd.hardware.population import InputPopulation, output_variable
 from neurokd.hardware.projection import ConvProjection
 from neurokd.hardware.run import RECORDABLE, Run
 
@@ -43,46 +44,47 @@ def simulate_lava(
 ) -> Run:
     """Run a network in Lava: exactly T chip steps of each sample, from initial state.
 
-    Every u, v, spike and synapse buffer has its initial value before each sample. Without
+    Every state variable and synapse buffer has its initial value before each sample. Without
     ``worker`` one is started under the interpreter that `lava_status` names and ended afterwards.
+    Lava does not tell where arithmetic wraps or saturates: ``overflows`` of the result is empty
+    (the emulator, which computes the same integers, reports them). Where a convolution's sum
+    leaves 32 bits, Lava's result is undefined; the emulator refuses there.
 
-    Shapes: ``x`` (T, B, *input shape) integer messages; records and output (T, B, *shape) int32.
+    Shapes: ``x`` (T, B, *input shape) integers; (B, *input shape) and ``steps`` = T for a constant
+    current. Records and output (T, B, *shape) int32.
     Units: ``time_limit_s`` in seconds, for the whole call once the worker runs.
     Raises: `BackendUnavailableError` (no Lava), `BackendFailedError` (crash, hang), `UsageError`,
     `ShapeMismatchError`, `CapacityError`.
     """
     wanted = _checked_record(record)
-    messages = _checked_messages(net, x, steps)
+    data, time = checked_input(net, x, steps)
+    inputs = np.ascontiguousarray(data, dtype=np.int32)
     _check_geometry(net)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="neurokd-lava-")))
         net.save(folder / "network.safetensors")
-        save_file({"messages": messages}, str(folder / "input.safetensors"))
+        save_file({"input": inputs}, str(folder / "input.safetensors"))
         if worker is None:
             worker = stack.enter_context(LavaWorker(_interpreter()))
-        output = net.population(net.output)
-        assert isinstance(output, LIFPopulation)
-        needed = wanted | {"spikes" if output.spiking else "v"}
         request = {
             "network": str(folder / "network.safetensors"),
             "input": str(folder / "input.safetensors"),
             "folder": str(folder),
-            "steps": messages.shape[0],
-            "samples": messages.shape[1],
-            "record": sorted(needed),
+            "steps": time,
+            "record": sorted(wanted | {output_variable(net.population(net.output))}),
         }
         answer = worker.request(request, time_limit_s=time_limit_s, progress=progress)
-        return _collect(net, messages, wanted, folder, answer["populations"])
+        return _collect(net, inputs, time, wanted, folder, answer["populations"])
 
 
 def _collect(
     net: DeployedNetwork,
-    messages: NDArray[np.int32],
+    inputs: NDArray[np.int32],
+    time: int,
     wanted: set[str],
     folder: Path,
     names: list[str],
 ) -> Run:
-    steps, samples = messages.shape[:2]
     expected = [p.name for p in net.populations if not isinstance(p, InputPopulation)]
     if sorted(names) != sorted(expected):
         raise BackendFailedError(
@@ -92,34 +94,31 @@ def _collect(
             found=", ".join(names),
         )
     index = {name: i for i, name in enumerate(names)}
-
-    def read(name: str, variable: str) -> NDArray[np.int32]:
-        stored = np.load(folder / f"{index[name]}.{variable}.npy")
-        by_sample = stored.reshape(samples, steps, *stored.shape[1:])
-        return np.ascontiguousarray(np.swapaxes(by_sample, 0, 1), dtype=np.int32)
-
     records: dict[str, dict[str, NDArray[np.int32]]] = {}
     totals: dict[str, NDArray[np.int64]] = {}
     for population in net.populations:
         name = population.name
         if isinstance(population, InputPopulation):
-            totals[name] = np.count_nonzero(messages, axis=(0, 1)).astype(np.int64)
-            if "spikes" in wanted:
-                records[name] = {"spikes": messages}
-            continue
-        totals[name] = np.load(folder / f"{index[name]}.messages.npy")
-        if wanted:
-            records[name] = {v: read(name, v) for v in RECORDABLE if v in wanted}
-    output = net.population(net.output)
-    spiking = isinstance(output, LIFPopulation) and output.spiking
+            totals[name] = np.count_nonzero(inputs, axis=(0, 1)).astype(np.int64)
+            kept = {"spikes": inputs} if "spikes" in wanted else {}
+        else:
+            totals[name] = read_messages(folder, index[name])
+            kept = {
+                variable: read_records(folder, index[name], variable, time)
+                for variable in RECORDABLE
+                if variable in wanted and variable in (*population.variables, "spikes")
+            }
+        if kept:
+            records[name] = kept
+    variable = output_variable(net.population(net.output))
     return Run(
         backend="lava",
-        output=read(net.output, "spikes" if spiking else "v"),
+        output=read_records(folder, index[net.output], variable, time),
         records=records,
-        counts=count(net, totals, steps=steps, samples=samples),
+        counts=count(net, totals, steps=time, samples=inputs.shape[-1 - len(net.input.shape)]),
         depths={p.name: net.depth(p.name) for p in net.populations},
         latency=net.latency,
-        output_is_spikes=spiking,
+        output_is_spikes=variable == "spikes",
     )
 
 
@@ -145,47 +144,6 @@ def _checked_record(record: Iterable[str]) -> set[str]:
             found=", ".join(sorted(unknown)),
         )
     return wanted
-
-
-def _checked_messages(
-    net: DeployedNetwork, x: NDArray[Any], steps: int | None
-) -> NDArray[np.int32]:
-    population = net.input
-    messages = np.asarray(x)
-    if messages.ndim != 2 + len(population.shape) or messages.shape[2:] != population.shape:
-        raise ShapeMismatchError(
-            "the input does not fit the network",
-            where=f"input {population.name!r}",
-            expected=f"(T, B, {', '.join(map(str, population.shape))})",
-            found=str(messages.shape),
-        )
-    if messages.dtype.kind not in "iub":
-        raise UsageError(
-            "the input is not integer messages",
-            where=f"input {population.name!r}",
-            found=str(messages.dtype),
-            remedy="encode it with DeployedNetwork.encode",
-        )
-    if 0 in messages.shape:
-        raise UsageError(
-            "there is nothing to run", where=f"input {population.name!r}", found=str(messages.shape)
-        )
-    if steps is not None and steps != messages.shape[0]:
-        raise UsageError(
-            "the input has another number of steps",
-            where=f"input {population.name!r}",
-            expected=str(steps),
-            found=str(messages.shape[0]),
-        )
-    low, high = int(messages.min()), int(messages.max())
-    if low < 0 or high > population.max_message:
-        raise UsageError(
-            "the input has a message that the population cannot send",
-            where=f"input {population.name!r}",
-            expected=f"0 … {population.max_message}",
-            found=str(low if low < 0 else high),
-        )
-    return np.ascontiguousarray(messages, dtype=np.int32)
 
 
 def _check_geometry(net: DeployedNetwork) -> None:

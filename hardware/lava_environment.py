@@ -31,6 +31,7 @@ print(json.dumps(importlib.metadata.version("lava-nc") if spec else None))
 """
 _FULL_PROBE = """
 import lava.proc.conv.models, lava.proc.dense.models, lava.proc.lif.models
+import lava.proc.sdn.models, lava.proc.sparse.models
 import lava.magma.compiler.compiler, lava.magma.core.run_configs
 """
 _BASE_PROBE = "import ensurepip, sys, venv; print(*sys.version_info[:2], sep='.')"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError, UnsupportedNodeError, UsageError
+from neurokd.hardware.host_layer import HostLayer
 from neurokd.hardware.input_population import as_integers
 from neurokd.hardware.population import (
     INPUT_KINDS,
@@ -30,15 +31,16 @@ class DeployedNetwork:
 
     ``populations`` are kept in topological order. ``steps`` is the number of input steps the
     network was trained for. ``metadata`` is JSON: where the network came from and what lowering
-    did; no runtime reads it.
+    did; no runtime reads it. ``host``: the linear layer that turns samples into the currents of a
+    `CurrentInputPopulation`; only `encode` computes it.
 
     Time is chip time. The depth of a population is the number of projections on the longest way
     from the input to it, those marked ``recurrent`` left out: what the input sends at step t has
     reached it, by every way that no delay prolongs, by step t + depth. Where ways of unequal
     length meet, the delays that balance them are part of the network; lowering puts them there.
 
-    Raises: `ShapeMismatchError`, `UnsupportedNodeError` (unknown names, a loop that no projection
-    marked ``recurrent`` closes, a population that nothing reaches).
+    Raises: `ShapeMismatchError`, `UnsupportedNodeError` (unknown or shared names, a loop that no
+    projection marked ``recurrent`` closes, a population that nothing reaches).
     """
 
     populations: tuple[Population, ...]
@@ -47,12 +49,18 @@ class DeployedNetwork:
     chip: str
     steps: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    host: HostLayer | None = None
 
     def __post_init__(self) -> None:
         names = [p.name for p in self.populations]
         if len(set(names)) != len(names):
             raise UnsupportedNodeError(
                 "two populations share a name", where="network", found=", ".join(names)
+            )
+        ways = [p.name for p in self.projections]
+        if len(set(ways)) != len(ways):
+            raise UnsupportedNodeError(
+                "two projections share a name", where="network", found=", ".join(ways)
             )
         inputs = [p for p in self.populations if isinstance(p, INPUT_KINDS)]
         if len(inputs) != 1:
@@ -65,6 +73,8 @@ class DeployedNetwork:
             raise UnsupportedNodeError(
                 "the output is not a neuron population", where="network", found=repr(self.output)
             )
+        if self.host is not None:
+            self._check_host(self.host, inputs[0])
         if self.steps < 1:
             raise UsageError(
                 "steps must be positive", where="network", expected="≥ 1", found=str(self.steps)
@@ -131,17 +141,24 @@ class DeployedNetwork:
 
         Of a `CurrentInputPopulation`, which has no time axis, as integers (B, *shape).
 
-        Equation: message = round(x · scale + offset); only some populations have an offset.
+        Equation: message = round(x · scale + offset); only some populations have an offset. Where
+        the network has a host layer, it gives the integers. Samples (B, C, N) fit a population of
+        shape (C, 1, N), which is how signals of one axis are laid out.
         Raises: `ShapeMismatchError`, `UsageError` (a value that the input population cannot send).
         """
         population = self.input
-        if samples.shape[1:] != population.shape:
+        shape = population.shape if self.host is None else self.host.shape
+        signal = len(shape) == 3 and samples.shape[1:] == (shape[0], shape[2]) and shape[1] == 1
+        if samples.shape[1:] != shape and not signal:
             raise ShapeMismatchError(
                 "the data does not fit the network",
                 where=f"input {population.name!r}",
-                expected=f"(samples, {', '.join(map(str, population.shape))})",
+                expected=f"(samples, {', '.join(map(str, shape))})",
                 found=str(samples.shape),
             )
+        samples = samples.reshape(len(samples), *shape)
+        if self.host is not None:
+            return self.host.encode(samples)
         values = as_integers(population, samples)
         if isinstance(population, CurrentInputPopulation):
             return values
@@ -163,6 +180,10 @@ class DeployedNetwork:
         silence = np.broadcast_to(messages[-1:] if held else messages.dtype.type(0), shape)
         return np.concatenate([messages, silence])
 
+    def chip_steps(self, steps: int | None = None) -> int:
+        """Chip steps in which ``steps`` input steps (by default the network's) reach the output."""
+        return (steps or self.steps) + self.latency
+
     def save(self, path: str | Path) -> Path:
         """Write the network to one safetensors file, complete or not at all."""
         from neurokd.hardware.network_file import save_network
@@ -183,6 +204,16 @@ class DeployedNetwork:
             sources = [depths[p.source] for p in self._forward(population.name)]
             depths[population.name] = 1 + max(sources) if sources else 0
         return depths
+
+    @staticmethod
+    def _check_host(host: HostLayer, entrance: AnyInputPopulation) -> None:
+        if not isinstance(entrance, CurrentInputPopulation) or entrance.shape != host.target:
+            raise ShapeMismatchError(
+                "the host layer's currents do not fit the input population",
+                where=f"host layer {host.name!r}",
+                expected=f"a current input of shape {host.target}",
+                found=f"{type(entrance).__name__} of shape {entrance.shape}",
+            )
 
     def _forward(self, name: str) -> list[Projection]:
         return [p for p in self.incoming(name) if not p.recurrent]

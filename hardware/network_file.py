@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from neurokd.atomic import write_bytes
 from neurokd.errors import FileFormatError, NeurokdError
+from neurokd.hardware.host_layer import HostLayer
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import (
     CurrentInputPopulation,
@@ -38,6 +39,7 @@ _KINDS: dict[str, type[Any]] = {
     "dense": DenseProjection,
     "sparse": SparseProjection,
     "conv": ConvProjection,
+    "host": HostLayer,
 }
 
 
@@ -53,6 +55,8 @@ def save_network(network: DeployedNetwork, path: Path) -> Path:
         "projections": [_describe(p, tensors) for p in network.projections],
         "metadata": dict(network.metadata),
     }
+    if network.host is not None:
+        structure["host"] = _describe(network.host, tensors, "host.")
     content = save(tensors, metadata={"neurokd": json.dumps(structure)})
     return write_bytes(path, content)
 
@@ -68,6 +72,7 @@ def load_network(path: Path) -> DeployedNetwork:
             chip=_checked("chip", structure["chip"], "str"),
             steps=_checked("steps", structure["steps"], "int"),
             metadata=_checked("metadata", structure["metadata"], "dict"),
+            host=_build(structure["host"], tensors, "host.") if "host" in structure else None,
         )
         _require_all_used(network, tensors)
         return network
@@ -90,7 +95,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         ) from error
     try:
         structure = json.loads(header or "null")
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(
             "the header is not JSON", where=str(path), found=str(error)
         ) from error
@@ -104,13 +109,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     return structure, tensors
 
 
-def _describe(item: Any, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _describe(item: Any, tensors: dict[str, NDArray[Any]], prefix: str = "") -> dict[str, Any]:
     kind = next(name for name, cls in _KINDS.items() if isinstance(item, cls))
     description: dict[str, Any] = {"kind": kind}
     for entry in fields(item):
         value = getattr(item, entry.name)
         if isinstance(value, np.ndarray):
-            tensors[f"{item.name}.{entry.name}"] = _narrow(value)
+            tensors[f"{prefix}{item.name}.{entry.name}"] = _narrow(value)
         elif value is not None:
             description[entry.name] = list(value) if isinstance(value, tuple) else value
     return description
@@ -125,14 +130,16 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int32)
 
 
-def _build(description: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Any:
+def _build(description: dict[str, Any], tensors: dict[str, NDArray[Any]], prefix: str = "") -> Any:
     """The item described: every field must be there, of its type, and nothing else."""
     cls = _KINDS[description["kind"]]
+    if (cls is HostLayer) != bool(prefix):
+        raise ValueError(f"{description['kind']!r} is out of place")
     name = description["name"]
     arguments: dict[str, Any] = {}
     for entry in fields(cls):
         if str(entry.type).startswith("NDArray"):
-            key = f"{name}.{entry.name}"
+            key = f"{prefix}{name}.{entry.name}"
             optional = str(entry.type).endswith("| None")
             arguments[entry.name] = tensors.get(key) if optional else tensors[key]
         else:
@@ -149,6 +156,8 @@ def _require_all_used(network: DeployedNetwork, tensors: dict[str, NDArray[Any]]
     owned: dict[str, NDArray[Any]] = {}
     for item in (*network.populations, *network.projections):
         _describe(item, owned)
+    if network.host is not None:
+        _describe(network.host, owned, "host.")
     foreign = set(tensors) - set(owned)
     if foreign:
         raise ValueError(f"tensors that belong to nothing: {sorted(foreign)}")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from neurokd.errors import UsageError
 from neurokd.hardware.counts import Counts
 
-RECORDABLE = ("u", "v", "spikes")
+RECORDABLE = ("u", "v", "sigma", "act", "residue", "error", "spikes")
+"""State by name, each of the populations that have it; "spikes" are the messages of any of them."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Overflow:
 
     ``variable``: "u" (left 24 bits and was wrapped), "v" (saturated), "a" (what projections
     delivered to the population at this step was wrapped, at 24 bits by a convolution, else at 32),
-    "threshold" (a population that must not spike did, as after more steps than it was proven for).
+    "threshold" (a population that must not spike did, as after more steps than it was proven for),
+    "sigma", "act", "delta", "error" (of sigma and delta neurons: left 32 bits and was wrapped, or
+    came to −2³¹, whose magnitude 32 bits do not hold; "delta" is the change to be sent).
     """
 
     population: str
@@ -33,9 +36,11 @@ class Overflow:
 class Run:
     """Outputs, records and counts of one simulation; the same from every runtime.
 
-    Shapes: ``output`` (T, B, *out) int32, v of an accumulator or spikes;
-    ``records[population][variable]`` (T, B, *shape) int32. Index 0 of T is chip step 1; nothing is
-    shifted.
+    ``output_is_spikes``: the output is messages, to be summed over time (spikes, or the changes
+    that delta neurons send); otherwise it is a value held, v of an accumulator or σ.
+
+    Shapes: ``output`` (T, B, *out) int32; ``records[population][variable]`` (T, B, *shape) int32.
+    Index 0 of T is chip step 1; nothing is shifted.
     """
 
     backend: str
@@ -61,7 +66,7 @@ class Run:
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """(B,) the class of each sample: argmax of the last v, or of the spike sum."""
+        """(B,) the class of each sample: argmax of the last v or σ, or of the sum of messages."""
         scores = self.output.sum(axis=0) if self.output_is_spikes else self.output[-1]
         best: NDArray[np.int64] = np.argmax(scores.reshape(scores.shape[0], -1), axis=1)
         return best

@@ -8,10 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from neurokd.hardware.lava_process import LavaWorker
 
 # Before anything imports torch or matplotlib.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -42,6 +47,27 @@ def lava_available() -> None:
     available, reason = _lava_status()
     if not available:
         unavailable(f"no Lava: {reason}")
+
+
+@pytest.fixture(scope="session")
+def lava_python() -> str:
+    """The interpreter that has Lava."""
+    from neurokd.hardware.lava_environment import lava_status
+
+    status = lava_status()
+    if not status.available or status.python is None:
+        unavailable(f"no Lava: {status.reason}")
+    assert status.python is not None
+    return status.python
+
+
+@pytest.fixture(scope="session")
+def lava_worker(lava_python: str) -> Iterator[LavaWorker]:
+    """One worker that serves every test."""
+    from neurokd.hardware.lava_process import LavaWorker
+
+    with LavaWorker(lava_python, time_limit_s=120) as worker:
+        yield worker
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

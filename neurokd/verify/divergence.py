@@ -6,16 +6,16 @@ import numpy as np
 
 from neurokd.errors import BackendFailedError
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
-from neurokd.hardware.run import RECORDABLE, Run
+from neurokd.hardware.population import InputPopulation, LIFPopulation, Population
+from neurokd.hardware.run import Run
 from neurokd.verify.verdict import Divergence, Identity
 
 
 def compare_runs(network: DeployedNetwork, expected: Run, found: Run) -> Identity:
-    """Compare u, v and spikes of every neuron population, at every chip step and sample.
+    """Compare all state and messages of every population on the chip, at every step and sample.
 
     The first divergence is the earliest step; within it the first population in topological order,
-    then u before v before spikes, then the lowest sample and neuron.
+    then its variables in their order, spikes last, then the lowest sample and neuron.
 
     Raises: `BackendFailedError` if a run lacks a record or has one of another shape.
     """
@@ -60,14 +60,15 @@ def compare_runs(network: DeployedNetwork, expected: Run, found: Run) -> Identit
     )
 
 
-def _variables(population: LIFPopulation, expected: Run, found: Run) -> list[str]:
-    """The variables to compare: all three, spikes of an accumulator only where both record them."""
+def _variables(population: Population, expected: Run, found: Run) -> list[str]:
+    """The variables to compare: all, spikes of an accumulator only where both record them."""
+    silent = isinstance(population, LIFPopulation) and not population.spiking
     wanted = []
-    for variable in RECORDABLE:
+    for variable in (*population.variables, "spikes"):
         missing = [r.backend for r in (expected, found) if variable not in _record(r, population)]
         if not missing:
             wanted.append(variable)
-        elif population.spiking or variable != "spikes":
+        elif variable != "spikes" or not silent:
             raise BackendFailedError(
                 f"{variable} was not recorded, so that identity cannot be shown",
                 where=f"population {population.name!r}",
@@ -76,5 +77,5 @@ def _variables(population: LIFPopulation, expected: Run, found: Run) -> list[str
     return wanted
 
 
-def _record(run: Run, population: LIFPopulation) -> tuple[str, ...]:
+def _record(run: Run, population: Population) -> tuple[str, ...]:
     return tuple(run.records.get(population.name, ()))

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from neurokd.hardware.counts import count, fan_out
+from neurokd.hardware.emulator import emulate
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
-from neurokd.hardware.projection import ConvProjection, DenseProjection
+from neurokd.hardware.population import (
+    DeltaInputPopulation,
+    InputPopulation,
+    LIFPopulation,
+    SigmaDeltaPopulation,
+    SigmaPopulation,
+)
+from neurokd.hardware.projection import ConvProjection, DenseProjection, SparseProjection
 
 
 def loop_fan_out(conv: ConvProjection, shape: tuple[int, ...]) -> np.ndarray:
@@ -43,6 +50,49 @@ def test_a_same_convolution_by_hand() -> None:
     # 3 x 3 over 3 x 3 with padding 1: corners are read by 4 outputs, edges by 6, the centre by 9.
     conv = ConvProjection("c", "a", "b", np.ones((2, 1, 3, 3), dtype=np.int32), padding=(1, 1))
     assert fan_out(conv, (1, 3, 3))[0].tolist() == [[8, 12, 8], [12, 18, 12], [8, 12, 8]]
+
+
+def test_sparse_fan_out_by_hand() -> None:
+    rows, columns = np.array([0, 1, 2, 0]), np.array([5, 5, 5, 2])
+    delays = np.array([0, 9, 0, 1])
+    projection = SparseProjection("s", "a", "b", rows, columns, np.array([0, 1, 2, 3]), 0, 8)
+    assert fan_out(projection, (2, 3)).tolist() == [[0, 0, 1], [0, 0, 3]]
+    # a delay is no further synapse
+    late = SparseProjection("s", "a", "b", rows, columns, projection.weight, delays=delays)
+    assert fan_out(late, (2, 3)).tolist() == [[0, 0, 1], [0, 0, 3]]
+
+
+def test_graded_messages_count_once_and_driven_inputs_are_updated() -> None:
+    network = DeployedNetwork(
+        (
+            DeltaInputPopulation("in", (2,), vth=2, bits=8),
+            SigmaDeltaPopulation("a", (3,), 1, np.zeros(3, dtype=np.int32)),
+            SigmaPopulation("out", (1,)),
+        ),
+        (
+            DenseProjection("w", "in", "a", np.full((3, 2), 2), delays=np.array([[0, 1]] * 3)),
+            DenseProjection("r", "a", "a", np.zeros((3, 3), dtype=np.int32), recurrent=True),
+            SparseProjection(
+                "s", "a", "out", np.array([0]), np.array([1]), np.array([1]), sign_mode="excitatory"
+            ),
+        ),
+        "out",
+        "loihi2",
+        steps=4,
+    )
+    x = np.zeros((5, 2, 2), dtype=np.int32)
+    x[:, 0] = [7, 0]  # one change, of 7
+    x[2:, 1] = [-5, 9]  # two changes
+    counts = emulate(network, x).counts
+    assert counts.populations["in"].spikes == 3
+    assert counts.populations["in"].neuron_updates == 2 * 5 * 2
+    assert counts.projections["w"].synaptic_operations == 3 * 3
+    # sample 0: one change of 14 in each; sample 1: −10 is rectified away, 9 · 2 − 10 comes at 5
+    assert counts.populations["a"].spikes == 3 + 3
+    assert counts.projections["r"].synaptic_operations == 6 * 3
+    assert counts.projections["s"].synaptic_operations == 2
+    # σ is sent at every step where it is not 0: from step 3 on in sample 0, after the end in 1
+    assert counts.populations["out"].spikes == 3
 
 
 def test_totals_by_hand() -> None:

@@ -216,6 +216,14 @@ def test_the_membrane_by_hand() -> None:
     assert run.output.ravel().tolist() == [0, 0, 0, 0, 1, 0]
 
 
+def test_decays_at_both_ends_of_their_range() -> None:
+    # du = −1 keeps all of u, dv = 4096 nothing of v: v is u, the sum of all that arrived
+    net = chain([[-4]], du=-1, dv=4096, vth=1 << 17, spiking=False)
+    run = assert_same(net, np.ones((5, 2, 1), dtype=np.int32))
+    assert run.records["out"]["u"][:, 0, 0].tolist() == [0, -256, -512, -768, -1024]
+    np.testing.assert_array_equal(run.output, run.records["out"]["u"])
+
+
 @pytest.mark.parametrize(
     ("exponent", "a"), [(-1, -2), (-2, -1), (0, -4), (3, -32)], ids=["/2", "/4", "1", "*8"]
 )
@@ -317,12 +325,15 @@ def test_a_convolution_beyond_lavas_definition_is_refused() -> None:
 
 def test_no_exact_arithmetic_is_a_typed_error() -> None:
     weight = np.full((1, 1, 1, 1), 2**31 - 1)
+    # 2^31 · 2^24 needs 55 bits, which Lava's own convolution, in float64, rounds
     net = network(
         [InputPopulation("in", (1, 1, 1), "graded", 24), lif("out", (1, 1, 1))],
         [ConvProjection("c", "in", "out", weight)],
     )
     with pytest.raises(CapacityError, match=r"2\^53"):
-        emulate(net, np.zeros((2, 1, 1, 1, 1), dtype=np.int32))
+        emulate(net, np.full((2, 1, 1, 1, 1), 2**24 - 1))
+    # what the messages really are is what the bound is taken from
+    assert emulate(net, np.zeros((2, 1, 1, 1, 1), dtype=np.int32)).counts.spikes == 0
 
 
 def test_an_accumulator_that_reaches_its_threshold_is_reported() -> None:

@@ -296,14 +296,14 @@ def test_progress_counts_samples(lava_worker: LavaWorker) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"x": np.ones((4, 1, 2), dtype=np.int32)}, ShapeMismatchError, r"\(T, B, 1\)"),
-        ({"x": np.ones((4, 1), dtype=np.int32)}, ShapeMismatchError, r"\(4, 1\)"),
+        ({"x": np.ones((4, 1, 2), dtype=np.int32)}, ShapeMismatchError, r"samples, 1\)"),
+        ({"x": np.ones((4, 1), dtype=np.int32)}, UsageError, r"\(4, 1\)"),
         ({"x": np.ones((4, 1, 1))}, UsageError, "float64"),
         ({"x": np.full((4, 1, 1), 2)}, UsageError, "found 2"),
         ({"x": np.full((4, 1, 1), -1)}, UsageError, "found -1"),
         ({"x": np.ones((4, 0, 1), dtype=np.int32)}, UsageError, "nothing to run"),
-        ({"steps": 5}, UsageError, "expected 5, found 4"),
-        ({"record": ("w",)}, UsageError, "u, v, spikes"),
+        ({"steps": 5}, UsageError, "expected 4.*found 5"),
+        ({"record": ("w",)}, UsageError, "u, v, .*spikes"),
     ],
 )
 def test_input_that_makes_no_sense_is_refused_before_lava_starts(

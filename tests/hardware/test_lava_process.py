@@ -18,7 +18,12 @@ import pytest
 
 from neurokd.errors import BackendFailedError
 from neurokd.hardware.lava_backend import simulate_lava
-from neurokd.hardware.lava_process import LavaWorker, describe_exit, session_processes
+from neurokd.hardware.lava_process import (
+    LavaWorker,
+    describe_exit,
+    session_processes,
+    shared_memory_of,
+)
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import InputPopulation, LIFPopulation
 from neurokd.hardware.projection import DenseProjection
@@ -46,15 +51,18 @@ def ones(steps: int) -> np.ndarray[Any, np.dtype[np.int32]]:
     return np.ones((steps, 1, 2), dtype=np.int32)
 
 
-def shared_memory() -> set[str]:
-    return {path.name for path in SHM.iterdir()}
+def orphans() -> set[str]:
+    """Shared memory that no living process has mapped: another Lava may run on this machine."""
+    there = {str(path) for path in SHM.iterdir()}
+    living = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return there - shared_memory_of(living)
 
 
 def left_behind(before: set[str]) -> set[str]:
     """What of the shared memory is still there once Python's resource tracker, which outlives a
     killed worker for a moment, has had its time."""
     deadline = time.monotonic() + 10
-    while (left := shared_memory() - before) and time.monotonic() < deadline:
+    while (left := orphans() - before) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
 
@@ -62,7 +70,7 @@ def left_behind(before: set[str]) -> set[str]:
 @pytest.fixture
 def worker(lava_python: str) -> Iterator[LavaWorker]:
     """A worker of the test's own; afterwards nothing of it may be left."""
-    before = shared_memory()
+    before = orphans()
     worker = LavaWorker(lava_python, time_limit_s=120)
     worker.start()
     session = worker.pid
@@ -70,7 +78,7 @@ def worker(lava_python: str) -> Iterator[LavaWorker]:
     yield worker
     worker.close()
     assert session_processes(session) == []
-    assert shared_memory() <= before
+    assert left_behind(before) == set()
 
 
 def children(session: int) -> list[int]:
@@ -162,7 +170,8 @@ def test_twenty_requests_leak_nothing(worker: LavaWorker) -> None:
     def holdings() -> tuple[int, int, int, int]:
         descriptors = len(os.listdir(f"/proc/{session}/fd"))
         threads = len(os.listdir(f"/proc/{session}/task"))
-        return len(session_processes(session)), descriptors, threads, len(shared_memory())
+        processes = session_processes(session)
+        return len(processes), descriptors, threads, len(shared_memory_of(processes))
 
     for _ in range(2):
         simulate_lava(small_net(), ones(3), worker=worker)
@@ -177,7 +186,7 @@ def test_twenty_requests_leak_nothing(worker: LavaWorker) -> None:
 
 @pytest.mark.lava
 def test_a_parent_that_is_killed_takes_all_with_it(lava_python: str, tmp_path: Path) -> None:
-    before = shared_memory()
+    before = orphans()
     script = textwrap.dedent(
         f"""
         import sys

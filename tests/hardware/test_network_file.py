@@ -14,8 +14,16 @@ from safetensors.numpy import save_file
 
 from neurokd.errors import FileFormatError
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
-from neurokd.hardware.projection import ConvProjection, DenseProjection
+from neurokd.hardware.population import (
+    CurrentInputPopulation,
+    DeltaInputPopulation,
+    DeltaPopulation,
+    InputPopulation,
+    LIFPopulation,
+    SigmaDeltaPopulation,
+    SigmaPopulation,
+)
+from neurokd.hardware.projection import ConvProjection, DenseProjection, SparseProjection
 
 
 def network() -> DeployedNetwork:
@@ -49,11 +57,67 @@ def network() -> DeployedNetwork:
     )
 
 
-def test_everything_comes_back(tmp_path: Path) -> None:
-    before = network()
+def every_other_kind() -> DeployedNetwork:
+    """The kinds that `network` lacks, with no value at its default."""
+    rng = np.random.default_rng(8)
+    four, delays = (4,), rng.integers(0, 62, (4, 4))
+    rows, columns = np.array([3, 0, 2]), np.array([1, 2, 0])
+    lists = (rows, columns, np.array([-9, 300, 5]), -2, 5, "inhibitory")
+    return DeployedNetwork(
+        (
+            DeltaInputPopulation("in", four, 9, 2, 3, True, 12, 17.5, -0.25),
+            DeltaPopulation("a", four, 8, 1, 2, True, 5),
+            SigmaDeltaPopulation(
+                "b", four, 7, np.array([1, -2, 3, -(2**20)]), 3, 4, True, "identity", 6
+            ),
+            SigmaPopulation("c", four, 4),
+            LIFPopulation("d", (4, 2, 2), 4, 5, 6, np.zeros((4, 2, 2), dtype=np.int32)),
+        ),
+        (
+            DenseProjection(
+                "ia", "in", "a", rng.integers(0, 9, (4, 4)), 1, 6, "excitatory", delays
+            ),
+            SparseProjection("ab", "a", "b", *lists, delays=np.array([3, 0, 62])),
+            SparseProjection("ba", "b", "a", *lists, recurrent=True),
+            DenseProjection("bc", "b", "c", rng.integers(0, 9, (4, 4))),
+            DenseProjection("cc", "c", "c", rng.integers(0, 9, (4, 4)), recurrent=True),
+            DenseProjection("bd", "b", "d", rng.integers(0, 9, (16, 4))),
+            ConvProjection(
+                "dd",
+                "d",
+                "d",
+                np.ones((4, 4, 3, 3), dtype=np.int32),
+                padding=(1, 1),
+                weight_exp=4,
+                recurrent=True,
+            ),
+        ),
+        "c",
+        "loihi2",
+        steps=3,
+    )
+
+
+def current_input() -> DeployedNetwork:
+    """The third kind of input."""
+    return DeployedNetwork(
+        (
+            CurrentInputPopulation("in", (2, 3), 17, 99, 3, 42.5, 1.5),
+            SigmaPopulation("out", (2,)),
+        ),
+        (DenseProjection("w", "in", "out", np.ones((2, 6), dtype=np.int32)),),
+        "out",
+        "loihi1",
+        steps=3,
+    )
+
+
+@pytest.mark.parametrize("build", [network, every_other_kind, current_input])
+def test_everything_comes_back(tmp_path: Path, build: Callable[[], DeployedNetwork]) -> None:
+    before = build()
     path = before.save(tmp_path / "new" / "net.safetensors")
     after = DeployedNetwork.load(path)
-    assert (after.output, after.chip, after.steps) == ("out", "loihi1", 9)
+    assert (after.output, after.chip, after.steps) == (before.output, before.chip, before.steps)
     assert after.metadata == before.metadata
     pairs = [
         *zip(before.populations, after.populations, strict=True),
@@ -68,11 +132,15 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["net.safetensors"]
 
 
-def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+def rewrite(
+    path: Path,
+    change: Callable[[dict[str, Any], dict[str, Any]], None],
+    build: Callable[[], DeployedNetwork] = network,
+) -> None:
     """The saved network with its header and tensors changed."""
     from safetensors import safe_open
 
-    with safe_open(str(network().save(path)), framework="numpy") as stream:
+    with safe_open(str(build().save(path)), framework="numpy") as stream:
         structure = json.loads(stream.metadata()["neurokd"])
         tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
     change(structure, tensors)
@@ -115,6 +183,65 @@ def test_inconsistent_files_are_refused(tmp_path: Path, change: Any) -> None:
         DeployedNetwork.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def part(structure: dict[str, Any], name: str) -> Any:
+    """The description of a population or projection."""
+    return next(d for d in structure["populations"] + structure["projections"] if d["name"] == name)
+
+
+OTHER_CHANGES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "kind of another": lambda s, t: part(s, "c").update(kind="delta"),
+    "two inputs": lambda s, t: part(s, "c").update(kind="input"),
+    "vth beyond 32 bits": lambda s, t: part(s, "a").update(vth=2**31 - 1),
+    "negative vth": lambda s, t: part(s, "b").update(vth=-1),
+    "exponent too large": lambda s, t: part(s, "in").update(spike_exp=8),
+    "cum_error a number": lambda s, t: part(s, "a").update(cum_error=1),
+    "unknown activation": lambda s, t: part(s, "b").update(activation="tanh"),
+    "bias beyond 32 bits": lambda s, t: t.update({"b.bias": np.full(4, 2**30, dtype=np.int32)}),
+    "start step 0": lambda s, t: part(s, "c").update(start_step=0),
+    "scale no number": lambda s, t: part(s, "in").update(scale=float("nan")),
+    "offset infinite": lambda s, t: part(s, "in").update(offset=float("inf")),
+    "bits 25": lambda s, t: part(s, "in").update(bits=25),
+    "negative row": lambda s, t: t.update({"ab.rows": np.array([-1, 0, 2], dtype=np.int8)}),
+    "column too large": lambda s, t: t.update({"ab.columns": np.array([1, 4, 0], dtype=np.int8)}),
+    "lists of two lengths": lambda s, t: t.update({"ab.rows": np.array([0, 1], dtype=np.int8)}),
+    "a synapse twice": lambda s, t: t.update(
+        {"ab.rows": np.zeros(3, dtype=np.int8), "ab.columns": np.zeros(3, dtype=np.int8)}
+    ),
+    "no columns": lambda s, t: t.pop("ab.columns"),
+    "float delays": lambda s, t: t.update({"ia.delays": np.zeros((4, 4), dtype=np.float32)}),
+    "delay 63": lambda s, t: t.update({"ia.delays": np.full((4, 4), 63, dtype=np.int8)}),
+    "negative delay": lambda s, t: t.update({"ab.delays": np.array([0, -1, 0], dtype=np.int8)}),
+    "delays of another shape": lambda s, t: t.update({"ia.delays": np.ones((4, 3), dtype=np.int8)}),
+    "recurrent a text": lambda s, t: part(s, "ba").update(recurrent="true"),
+    "an open loop": lambda s, t: part(s, "cc").update(recurrent=False),
+    "only fed back": lambda s, t: part(s, "bc").update(recurrent=True),
+    "two projections of a name": lambda s, t: s["projections"].append(part(s, "ba")),
+    "convolution shifted out": lambda s, t: t.update(
+        {"dd.weight": np.full((4, 4, 3, 3), 2**30, dtype=np.int32)}
+    ),
+    "convolution shifted right": lambda s, t: part(s, "dd").update(weight_exp=-1),
+    "into the input": lambda s, t: part(s, "ba").update(target="in"),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_CHANGES.values(), ids=OTHER_CHANGES.keys())
+def test_inconsistent_files_of_the_other_kinds_are_refused(tmp_path: Path, change: Any) -> None:
+    path = tmp_path / "net.safetensors"
+    rewrite(path, change, every_other_kind)
+    with pytest.raises(FileFormatError) as caught:
+        DeployedNetwork.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("header", ["[" * 100_000, "1" * 5000, "{", "null", "3", '"text"', "[]"])
+def test_a_header_that_is_no_structure_is_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "net.safetensors"
+    save_file({"w": np.zeros(3, dtype=np.int8)}, str(path), metadata={"neurokd": header})
+    with pytest.raises(FileFormatError, match=r"net\.safetensors"):
+        DeployedNetwork.load(path)
 
 
 def test_foreign_and_broken_files_are_refused(tmp_path: Path) -> None:

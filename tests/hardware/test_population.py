@@ -31,7 +31,9 @@ def test_the_limits_themselves_are_allowed() -> None:
     ("field", "value"),
     [
         ("du", 4096),
+        ("du", -2),
         ("dv", -1),
+        ("dv", 4097),
         ("vth", 2**17),
         ("bias_mant", np.array([0, 4096])),
         ("bias_mant", np.array([-4097, 0])),

@@ -54,6 +54,8 @@ def test_refused_dense(weight: Any, options: Any, message: str) -> None:
         ((3, 1, 2, 2), {"groups": 2}, "groups"),
         ((2, 1, 2, 2), {"stride": (0, 1)}, "stride"),
         ((2, 1, 2, 2), {"padding": (0, -1)}, "padding"),
+        ((2, 1, 2, 2), {"weight_exp": -1}, "weight_exp"),
+        ((2, 1, 2, 2), {"weight_exp": 8}, "weight_exp"),
     ],
 )
 def test_refused_conv(shape: Any, options: Any, message: str) -> None:
