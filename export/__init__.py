@@ -1,4 +1,4 @@
-"""Export: from torch to NIR, from NIR to integers and to ONNX; loaded when first used."""
+"""Export: from torch to NIR, from NIR to integers, netx and ONNX; loaded when first used."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neurokd.export.lower import lower as lower
     from neurokd.export.onnx import to_onnx as to_onnx
+    from neurokd.export.read_netx import read_netx as read_netx
     from neurokd.export.read_nir import read_nir as read_nir
     from neurokd.export.simulate_nir import simulate_nir as simulate_nir
     from neurokd.export.trace import trace as trace
+    from neurokd.export.write_netx import write_netx as write_netx
     from neurokd.export.write_nir import write_nir as write_nir
 
 _HOME = {
@@ -21,10 +23,21 @@ _HOME = {
     "write_nir": "write_nir",
     "simulate_nir": "simulate_nir",
     "lower": "lower",
+    "read_netx": "read_netx",
+    "write_netx": "write_netx",
     "to_onnx": "onnx",
 }
 
-__all__ = ["lower", "read_nir", "simulate_nir", "to_onnx", "trace", "write_nir"]
+__all__ = [
+    "lower",
+    "read_netx",
+    "read_nir",
+    "simulate_nir",
+    "to_onnx",
+    "trace",
+    "write_netx",
+    "write_nir",
+]
 
 
 class _Package(ModuleType):

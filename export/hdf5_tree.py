@@ -23,7 +23,11 @@ def read_hdf5_tree(path: Path) -> dict[str, Any]:
     Raises: `FileFormatError`, and whatever h5py raises at damaged bytes.
     """
     if not path.is_file():
-        raise FileFormatError("no such file")
+        raise FileFormatError(
+            "no such file",
+            expected="a file",
+            found="a folder" if path.is_dir() else "nothing",
+        )
     with path.open("rb") as stream:
         content = stream.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
@@ -41,7 +45,12 @@ def _tree(group: h5py.Group, texts: TextReader) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, item in group.items():
         if not key.isprintable():
-            raise FileFormatError("a name holds unprintable characters", where=ascii(key))
+            raise FileFormatError(
+                "a name holds unprintable characters",
+                where=f"name {ascii(key)}",
+                expected="printable names",
+                found=ascii(key),
+            )
         if isinstance(item, h5py.Group):
             value = _tree(item, texts)
         else:

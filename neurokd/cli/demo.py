@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from neurokd.cli import console
 from neurokd.cli.export import export_loihi, export_nir, export_onnx
+from neurokd.cli.finetune import finetune_run
 from neurokd.cli.options import Json
 from neurokd.cli.profile import profile_source
 from neurokd.cli.run_place import place
@@ -20,9 +21,6 @@ from neurokd.cli.verify import DOES_NOT_HOLD, print_verdict, verify_source
 from neurokd.config import read_config
 from neurokd.hardware.lava_environment import lava_status
 from neurokd.run import RunFolder
-
-if TYPE_CHECKING:
-    from torch import nn
 
 STUDENT, ALONE = "mnist-student", "mnist-student-alone"
 LAVA_SAMPLES = 50
@@ -59,14 +57,14 @@ def run(
     source = Source(str(folder.path), run=folder)
     deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP)
     lost = training_loss(source)
-    if abs(lost) > TOLERANCE:
+    if config.qat or abs(lost) > TOLERANCE:
         console.message(
             f"  the integers cost {100 * lost:.1f} points of training accuracy; "
             "fine-tuning with quantisation in the loop"
         )
-        scales = _finetune(folder, source, teacher)
+        finetune_run(folder, teacher, config.weight_bits, DEFAULT_CHIP)
         source = Source(str(folder.path), run=folder)
-        deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP, scales=scales)
+        deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP)
     export_nir(source, folder.path / "nir")
     export_onnx(source, folder.path / "onnx")
 
@@ -115,32 +113,6 @@ def training_loss(source: Source) -> float:
         verdict = verify(source.reference(), source.network(), data, ["emulator"], progress=tell)
     difference = next(row.difference for row in verdict.rows if row.backend == "emulator")
     return -float(difference or 0.0)
-
-
-def _finetune(folder: RunFolder, source: Source, teacher: nn.Module) -> dict[str, float]:
-    """Replace the run's weights by ones that were trained on the chip's grid; its scales."""
-    from neurokd.data import load_data
-    from neurokd.training.evaluate import accuracy
-    from neurokd.training.finetune import finetune, trained_scales
-
-    config, student, net = folder.config(), source.module, source.network()
-    assert student is not None
-    with console.steps("fine-tuning") as tell:
-        tuned = finetune(
-            student,
-            net,
-            config,
-            load_data(config.data, "train"),
-            RunFolder(folder.path / "finetune"),
-            teacher=teacher,
-            progress=tell,
-        )
-    folder.save_model(tuned)
-    tested = accuracy(tuned, load_data(config.data, "test"), config.steps)
-    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
-    rows[-1]["accuracy"] = tested
-    folder.write_metrics(rows)
-    return trained_scales(net)
 
 
 def _lava(no_lava: bool) -> bool:

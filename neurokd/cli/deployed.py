@@ -31,6 +31,7 @@ def runs(
             yield simulate_lava(
                 net,
                 net.padded(net.encode(x, steps)),
+                net.chip_steps(steps),
                 record=record,
                 progress=lambda done, total: tell(done, total, ""),
             )
@@ -40,5 +41,6 @@ def runs(
     with console.steps("emulator") as tell:
         for start in range(0, len(x), BATCH):
             batch: Any = x[start : start + BATCH]
-            yield emulate(net, net.padded(net.encode(batch, steps)), record=record)
+            messages = net.padded(net.encode(batch, steps))
+            yield emulate(net, messages, net.chip_steps(steps), record=record)
             tell(min(start + BATCH, len(x)), len(x), "")

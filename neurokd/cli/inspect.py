@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurokd.cli import console
+from neurokd.cli.lowering_table import lowering_rows
 from neurokd.cli.options import Json
 from neurokd.errors import FileFormatError, UsageError
 
+if TYPE_CHECKING:
+    from neurokd.hardware.network import DeployedNetwork
+
 
 def run(
-    file: Annotated[Path, typer.Argument(help="A .nir, .onnx or deployed .safetensors file.")],
+    file: Annotated[Path, typer.Argument(help="A .nir, .net, .onnx or .safetensors file.")],
     as_json: Json = False,
 ) -> int:
-    """What a .nir, .onnx or deployed file contains; runs nothing."""
+    """What a .nir, .net, .onnx or deployed file contains; runs nothing."""
     describe = _FORMATS.get(file.suffix.lower())
     if describe is None:
         raise UsageError(
@@ -74,9 +78,19 @@ def _describe_onnx(file: Path) -> dict[str, Any]:
 def _describe_deployed(file: Path) -> dict[str, Any]:
     from neurokd.hardware.network import DeployedNetwork
 
-    network = DeployedNetwork.load(file)
+    return {"format": "deployed network", **_describe_network(DeployedNetwork.load(file))}
+
+
+def _describe_netx(file: Path) -> dict[str, Any]:
+    from neurokd.export.read_netx import read_netx
+
+    return {"format": "netx", **_describe_network(read_netx(file))}
+
+
+def _describe_network(network: DeployedNetwork) -> dict[str, Any]:
+    host = network.host
+    layers = lowering_rows(network.metadata)
     return {
-        "format": "deployed network",
         "chip": network.chip,
         "steps": network.steps,
         "output": network.output,
@@ -103,11 +117,14 @@ def _describe_deployed(file: Path) -> dict[str, Any]:
             }
             for p in network.projections
         ],
+        **({"host": {"layer": host.name, "sample": list(host.shape)}} if host else {}),
+        **({"lowering": layers} if layers else {}),
     }
 
 
 _FORMATS: dict[str, Callable[[Path], dict[str, Any]]] = {
     ".nir": _describe_nir,
+    ".net": _describe_netx,
     ".onnx": _describe_onnx,
     ".safetensors": _describe_deployed,
 }
@@ -125,4 +142,6 @@ def _text(key: str, value: Any) -> str:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return f"({len(value)} entries)"
     return "×".join(map(str, value)) or "scalar" if isinstance(value, list) else value

@@ -80,7 +80,9 @@ def profile_source(
         overflows=tuple(event for part in parts for event in part.overflows),
     )
     profiled = profile(net, whole, mapped=mapped).to_dict()
-    one = emulate(net, net.padded(net.encode(data.x[:1], source.steps_given)), record=("spikes",))
+    steps = source.steps_given
+    messages = net.padded(net.encode(data.x[:1], steps))
+    one = emulate(net, messages, net.chip_steps(steps), record=("spikes",))
     raster = {
         name: (values["spikes"][:, 0].reshape(one.counts.steps, -1) != 0).astype(np.uint8)
         for name, values in one.records.items()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import nir
     from torch import nn
 
+    from neurokd.export.trace_neurons import ResetNone
+
 CALIBRATION_SAMPLES = 256
 DEFAULT_CHIP = "loihi2"
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -39,6 +41,7 @@ class Source:
     sample_shape: tuple[int, ...] | None = None
     data_name: str | None = None
     steps_given: int | None = None
+    reset_none: ResetNone = "refuse"
 
     @property
     def folder(self) -> Path:
@@ -102,7 +105,9 @@ class Source:
         import torch
 
         shape = self.sample_shape or self.data.sample_shape
-        return trace(self.module, torch.zeros(1, *shape), steps=self.steps)
+        double = any(tensor.dtype == torch.float64 for tensor in self.module.state_dict().values())
+        sample = torch.zeros(1, *shape, dtype=torch.float64 if double else torch.float32)
+        return trace(self.module, sample, steps=self.steps, reset_none=self.reset_none)
 
     def reference(self) -> nn.Module | nir.NIRGraph | None:
         """What deployment is measured against: the torch network, the NIR graph, or nothing."""
@@ -125,6 +130,8 @@ class Source:
 
     def network(self, chip: str | None = None) -> DeployedNetwork:
         """The deployed network: the file, the run's export if up to date, else lowered now."""
+        if self.deployed_file and self.deployed_file.suffix == ".net":
+            return self._netx(self.deployed_file, chip)
         if self.deployed_file:
             net = DeployedNetwork.load(self.deployed_file)
             if chip not in (None, net.chip):
@@ -152,6 +159,15 @@ class Source:
             console.message(f"{exported} does not fit; the network is lowered anew")
         return self.lower(chip or DEFAULT_CHIP)
 
+    def _netx(self, file: Path, chip: str | None) -> DeployedNetwork:
+        """A netx file does not say for how many steps or which chip it is meant."""
+        from dataclasses import replace
+
+        from neurokd.export.read_netx import read_netx
+
+        net = read_netx(file, steps=self.steps_given, input_shape=self.sample_shape)
+        return replace(net, chip=chip or net.chip)
+
 
 def resolve(
     source: str | None,
@@ -160,6 +176,7 @@ def resolve(
     weights: Path | None = None,
     sample_shape: str | None = None,
     steps: int | None = None,
+    reset_none: ResetNone = "refuse",
 ) -> Source:
     """The SOURCE argument as a `Source`; without one, the newest run, named on stderr.
 
@@ -168,12 +185,17 @@ def resolve(
     if steps is not None and steps < 1:
         raise UsageError("--steps must be positive", expected="≥ 1", found=str(steps))
     shape = _shape(sample_shape)
+    common: dict[str, Any] = {
+        "data_name": data,
+        "steps_given": steps,
+        "sample_shape": shape,
+        "reset_none": reset_none,
+    }
     if source is None:
         run = newest_run()
         console.message(f"source: {run.path}")
-        return Source(str(run.path), run=run, data_name=data, steps_given=steps)
+        return Source(str(run.path), run=run, **common)
     path = Path(source)
-    common: dict[str, Any] = {"data_name": data, "steps_given": steps, "sample_shape": shape}
     if path.is_dir():
         run = RunFolder(path)
         run.config()
@@ -191,16 +213,16 @@ def resolve(
         raise FileFormatError(
             "no such source",
             where=source,
-            expected="a run folder, a .nir or .safetensors file, or package.module:factory",
+            expected="a run folder, a .nir, .net or .safetensors file, or package.module:factory",
         )
     if path.suffix == ".nir":
         return Source(path.stem, nir_file=path, **common)
-    if path.suffix == ".safetensors":
+    if path.suffix in (".safetensors", ".net"):
         return Source(path.stem, deployed_file=path, **common)
     raise UsageError(
         "no network can be read from a file of this kind",
         where=source,
-        expected=".nir or a deployed .safetensors",
+        expected=".nir, .net or a deployed .safetensors",
         found=path.suffix or "no ending",
     )
 

@@ -41,8 +41,21 @@ def run(
     )
     begun = resume and folder.checkpoint.is_file()
     train_run(resolved, folder, "student", teacher=guide, resume=begun)
+    if resolved.qat:
+        deploy_trained(folder, guide, resume=resume)
     answer(folder, as_json)
     return 0
+
+
+def deploy_trained(folder: RunFolder, teacher: nn.Module | None, *, resume: bool) -> None:
+    """Train on in the deployed integers, and leave the deployed network in ``RUN/loihi``."""
+    from neurokd.cli.export import export_loihi
+    from neurokd.cli.finetune import finetune_run
+    from neurokd.cli.source import DEFAULT_CHIP, Source
+
+    config = folder.config()
+    finetune_run(folder, teacher, config.weight_bits, DEFAULT_CHIP, resume=resume)
+    export_loihi(Source(str(folder.path), run=folder), folder.path / "loihi", DEFAULT_CHIP)
 
 
 def needs_teacher(config: TrainConfig, teacher: Path | None) -> bool:
@@ -82,6 +95,20 @@ def teacher_for(
         load_state(model, read_weights(teacher), teacher)
         return model
     return train_run(lesson, own, "teacher", resume=resume and own.checkpoint.is_file())
+
+
+def own_teacher(folder: RunFolder) -> nn.Module:
+    """The teacher that a run trained for itself; `UsageError` if it had another one."""
+    own = RunFolder(folder.path / "teacher")
+    if not own.weights.is_file():
+        raise UsageError(
+            "the run was distilled from a teacher that is not part of it",
+            where=str(folder.path),
+            expected=str(own.weights),
+            remedy="give --teacher RUN",
+        )
+    require_role(own.config(), "teacher", str(own.path))
+    return own.load_model()
 
 
 def train_run(

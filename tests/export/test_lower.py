@@ -12,7 +12,7 @@ from torch import nn
 
 from neurokd.errors import NeurokdError, UnsupportedNodeError, UsageError
 from neurokd.export import lower, simulate_nir, trace
-from neurokd.export.lower import PASSES
+from neurokd.export.lower import PASSES, lowering
 from neurokd.hardware.emulator import emulate
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import STATE_SHIFT
@@ -156,10 +156,17 @@ def test_metadata_and_defaults() -> None:
     assert [name for name, _ in PASSES] == [
         "populations",
         "compose_linear",
+        "split_decays",
+        "calibration",
+        "hosted_layer",
+        "drives",
+        "balance",
         "depth",
         "scale_search",
         "thresholds",
+        "host_layer",
         "layout",
+        "compare",
     ]
 
 
@@ -167,9 +174,10 @@ def test_fewer_bits_are_coarser() -> None:
     graph = trace(trained_like(), torch.rand(1, 1, 12, 12, dtype=torch.double), steps=4)
     errors = []
     for bits in (8, 4):
-        net = lower(graph, weight_bits=bits)
-        assert all(not np.any(p.weight % (1 << (9 - bits))) for p in net.projections)
-        note = net.metadata["lowering"]["populations"]["stages_1_1"]
+        state = lowering(graph, weight_bits=bits)
+        assert not any(np.any(w % (1 << (9 - bits))) for w in state.weights.values())
+        assert state.deployed is not None
+        note = state.deployed.metadata["lowering"]["populations"]["stages_1_1"]
         errors.append(note["rms_weight_error"])
     assert errors[1] > 8 * errors[0]
 
@@ -177,7 +185,9 @@ def test_fewer_bits_are_coarser() -> None:
 def test_bad_arguments_are_refused() -> None:
     graph = trace(trained_like(), torch.rand(1, 1, 12, 12, dtype=torch.double))
     for arguments, words in (
-        ({"chip": "loihi1"}, "loihi2"),
+        ({"chip": "loihi3"}, "loihi2"),
+        ({"scale_method": "best"}, "percentile"),
+        ({"input_bits": 9}, "input_bits"),
         ({"weight_bits": 9}, "weight_bits"),
         ({"calibration": np.zeros((3, 1, 12, 11))}, "12, 12"),
         ({"calibration": np.full((3, 1, 12, 12), 1.5)}, "1.5"),
@@ -211,14 +221,28 @@ def vary(**changes: object) -> nir.LIF:
     return node
 
 
+def biased_delay() -> nir.NIRGraph:
+    nodes = {
+        "input": nir.Input(np.array([2])),
+        "w": nir.Affine(np.eye(2), np.ones(2)),
+        "d": nir.Delay(np.full(2, DT)),
+        "n": vary(),
+        "output": nir.Output(np.array([2])),
+    }
+    names = list(nodes)
+    return nir.NIRGraph(
+        nodes, list(zip(names, names[1:], strict=False)), metadata={"dt": DT}, type_check=False
+    )
+
+
 REFUSED = {
-    "v_leak": (simple(vary(v_leak=[0, 1])), "n", "v_leak"),
     "v_reset": (simple(vary(v_reset=[-1, -1])), "n", "v_reset"),
-    "threshold": (simple(vary(v_threshold=[1, 2])), "n", "v_threshold differs"),
     "sign": (simple(vary(v_threshold=[-1, -1])), "n", "positive"),
     "tau": (simple(vary(tau=[DT, DT])), "n", "12-bit"),
-    "threshold node": (simple(nir.Threshold(np.ones(2))), "n", "Threshold"),
-    "delay": (simple(nir.Delay(np.zeros(2))), "n", "Delay"),
+    "tau of the output": (simple(vary(tau=[2 * DT, 4 * DT])), "n", "2 different values|output"),
+    "delay without neurons": (simple(nir.Delay(np.zeros(2))), "output", "one neuron layer"),
+    "long delay": (simple(nir.Delay(np.full(2, 63 * DT)), tail=vary()), "tail", "longer"),
+    "biased delay": (biased_delay(), "d", "begin late"),
     "integrator inside": (
         simple(nir.I(np.ones(2)), tail=nir.Linear(np.eye(2))),
         "n",
@@ -248,3 +272,100 @@ def test_a_filtering_synapse_becomes_du() -> None:
     spikes = run_padded(net, messages.astype(np.int32)).aligned("n")["spikes"][:6]
     np.testing.assert_array_equal(spikes, simulate_nir(graph, messages).output)
     assert spikes.any() and not spikes.all()
+
+
+def test_a_leak_and_thresholds_of_their_own_are_exact() -> None:
+    node = vary(v_leak=[0.5, 0.25], v_threshold=[0.5, 1.0])
+    graph = simple(node)
+    messages = np.random.default_rng(1).integers(0, 2, size=(4, 6, 2))
+    net = lower(graph, calibration=messages, steps=4, scales={"n": 64.0})
+    spikes = run_padded(net, messages.astype(np.int32)).aligned("n")["spikes"][:4]
+    np.testing.assert_array_equal(spikes, simulate_nir(graph, messages).output)
+    assert spikes.any() and not spikes.all()
+
+
+def test_a_threshold_node_fires_on_what_arrives() -> None:
+    graph = simple(nir.Threshold(np.array([0.5, 1.5])))
+    graph.nodes["w"] = nir.Linear(np.array([[1.0, 0.25], [1.0, 1.0]]))
+    messages = np.random.default_rng(1).integers(0, 2, size=(6, 8, 2))
+    net = lower(graph, calibration=messages, steps=6)
+    assert net.population("n").dv == 4095
+    spikes = run_padded(net, messages.astype(np.int32)).aligned("n")["spikes"][:6]
+    np.testing.assert_array_equal(spikes, simulate_nir(graph, messages).output)
+    assert spikes.any() and not spikes.all()
+
+
+@pytest.mark.parametrize("end", ["LI", "CubaLI", "CubaLIF"])
+def test_readouts_that_leak_and_filter(end: str) -> None:
+    size, kept = np.ones(2), {"tau_syn": 4 * DT, "tau_mem": 2 * DT, "r": 2.0, "w_in": 4.0}
+    fields = {name: value * size for name, value in kept.items()} | {"v_leak": 0 * size}
+    nodes = {
+        "LI": nir.LI(2 * DT * size, 2 * size, 0 * size),
+        "CubaLI": nir.CubaLI(**fields),
+        "CubaLIF": nir.CubaLIF(**fields, v_threshold=size, v_reset=0 * size),
+    }
+    graph = simple(vary(v_threshold=[0.5, 0.5]), tail=nir.Linear(np.array([[1.0, -0.5], [0.5, 1]])))
+    graph.nodes["end"] = nodes[end]
+    graph.edges = [e for e in graph.edges if e[1] != "output"] + [
+        ("tail", "end"),
+        ("end", "output"),
+    ]
+    messages = np.random.default_rng(1).integers(0, 2, size=(6, 8, 2))
+    net = lower(graph, calibration=messages, steps=6)
+    run = run_padded(net, messages.astype(np.int32)).aligned("end")
+    expected = simulate_nir(graph, messages).output
+    if end == "CubaLIF":
+        np.testing.assert_array_equal(run["spikes"][:6], expected)
+        assert expected.any() and not expected.all()
+        return
+    scale = net.metadata["lowering"]["populations"]["end"]["scale"] * (1 << STATE_SHIFT)
+    # a decay rounds down, by less than a unit of v and u a step
+    np.testing.assert_allclose(run["v"][:6] / scale, expected, atol=12 * 2 / scale)
+    assert np.abs(expected).max() > 0.5
+
+
+def test_a_signal_of_one_axis_is_an_image_of_height_one() -> None:
+    rng = np.random.default_rng(3)
+    shape = (3, 5)
+    nodes = {
+        "input": nir.Input(np.array([2, 5])),
+        "c": nir.Conv1d(5, rng.integers(-4, 9, (3, 2, 3)) / 8, 1, 1, 1, 1, np.zeros(3)),
+        "l": nir.LIF(*(np.full(shape, v) for v in (2 * DT, 2.0, 0.0, 0.5, 0.0))),
+        "flat": nir.Flatten({"input": np.array(shape)}, 0, -1),
+        "w": nir.Linear(rng.integers(-4, 9, (2, 15)) / 8),
+        "end": lif((2,), 0.5, 1.0),
+        "output": nir.Output(np.array([2])),
+    }
+    names = list(nodes)
+    edges = list(zip(names, names[1:], strict=False))
+    graph = nir.NIRGraph(nodes, edges, metadata={"dt": DT}, type_check=False)
+    samples = rng.integers(0, 2, size=(6, 2, 5)).astype(float)
+    net = lower(graph, calibration=samples, steps=5, scales={"l": 64.0, "end": 64.0})
+    assert net.input.shape == (2, 1, 5) and net.population("l").shape == (3, 1, 5)
+    run = run_padded(net, np.array(net.encode(samples)))
+    reference = simulate_nir(graph, np.broadcast_to(samples, (5, *samples.shape)))
+    np.testing.assert_array_equal(run.aligned("l")["spikes"][:5, :, :, 0], reference.records["l"])
+    np.testing.assert_array_equal(run.aligned("end")["spikes"][:5], reference.output)
+    assert 0.05 < reference.output.mean() < 0.95
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_bias_before_a_filtering_synapse_is_a_neuron_that_always_fires(depth: int) -> None:
+    # τ_syn = 2 dt: u keeps a half, and gain is a quarter of w_in r
+    node = nir.CubaLIF(*(np.full(2, v) for v in (2 * DT, 2 * DT, 2.0, 0.0, 1.0, 0.0, 2.0)))
+    graph = simple(node) if depth == 1 else simple(vary(), tail=nir.Linear(np.eye(2)))
+    if depth == 2:
+        graph.nodes["end"] = node
+        graph.edges = [e for e in graph.edges if e[1] != "output"]
+        graph.edges += [("tail", "end"), ("end", "output")]
+    last = "w" if depth == 1 else "tail"
+    graph.nodes[last] = nir.Affine(np.array([[1.0, -0.5], [0.5, 1.0]]), np.array([0.25, 0.5]))
+    messages = np.random.default_rng(1).integers(0, 2, size=(6, 8, 2))
+    end = "n" if depth == 1 else "end"
+    net = lower(graph, calibration=messages, steps=6, scales={"n": 64.0, "end": 64.0})
+    assert net.population(f"{end}.bias").size == 1 and net.latency == depth
+    run = run_padded(net, messages.astype(np.int32))
+    reference = simulate_nir(graph, messages)
+    assert run.records[f"{end}.bias"]["spikes"].all()
+    np.testing.assert_array_equal(run.aligned(end)["spikes"][:6], reference.output)
+    assert reference.output.any() and not reference.output.all()

@@ -1,12 +1,10 @@
-"""Depths, start steps, and the refusal of paths that would arrive in different steps."""
+"""Depths, and the step in which each population starts."""
 
 from __future__ import annotations
 
 import nir
 import numpy as np
-import pytest
 
-from neurokd.errors import UnsupportedNodeError
 from neurokd.export import lower
 
 
@@ -31,9 +29,3 @@ def test_only_biases_and_their_descendants_start_late() -> None:
         net = lower(graph(bias, shortcut=False), steps=2)
         assert tuple(net.population(f"l{i}").start_step for i in range(3)) == starts
         assert [net.depth(f"l{i}") for i in range(3)] == [1, 2, 3]
-
-
-def test_a_shortcut_without_neurons_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedNodeError, match="unequal length") as caught:
-        lower(graph((0, 0, 0), shortcut=True), steps=2)
-    assert caught.value.where == "node 'l2'" and "l0: depth 1" in caught.value.found

@@ -122,6 +122,7 @@ def test_metadata_says_where_the_network_came_from() -> None:
         "dt_s": 1e-4,
         "steps": 6,
         "weight_bits": 7,
+        "layer_bits": {},
         "input_bits": 4,
         "input_scale": 15.0,
         "calibration_samples": 9,

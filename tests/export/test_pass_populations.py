@@ -57,9 +57,8 @@ def found(graph: nir.NIRGraph) -> tuple[FloatPopulation, ...]:
     return populations(lowering(graph)).populations
 
 
-def test_every_neuron_node_becomes_one_population_in_order() -> None:
+def test_every_neuron_node_becomes_one_population() -> None:
     graph = chain(weights(), lif(), weights(), cuba(), weights(), nir.I(full(1 / DT)))
-    graph.nodes = dict(reversed(graph.nodes.items()))  # the order of the edges counts
     result = found(graph)
     assert [(p.name, p.kind, p.shape) for p in result] == [
         ("input", "input", (SIZE,)),
@@ -88,7 +87,8 @@ def test_the_parameters_of_each_neuron_by_hand(
 ) -> None:
     (_, p) = found(chain(weights(), node))
     assert p.kind == kind
-    assert (p.keep, p.beta, p.threshold, p.gain) == pytest.approx((keep, beta, threshold, gain))
+    assert (p.keep, p.beta, p.threshold) == pytest.approx((keep, beta, threshold))
+    np.testing.assert_allclose(p.gain, full(gain))
 
 
 @pytest.mark.parametrize("node", [lif(), cuba(), nir.IF(full(1 / DT), full(1.0), full(0.0))])
@@ -122,13 +122,8 @@ def test_linear_nodes_are_left_for_the_next_pass_and_the_state_is_kept() -> None
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (nir.Threshold(full(1.0)), "no form on this chip"),
-        (nir.Delay(full(DT)), "no form on this chip"),
-        (lif(tau=np.array([2e-4, 2e-4, 3e-4])), "tau differs from neuron to neuron"),
-        (lif(v_threshold=np.array([1.0, 1.0, 2.0])), "v_threshold differs"),
-        (cuba(w_in=np.array([1.0, 2.0, 3.0])), "w_in differs"),
-        (lif(v_leak=0.1), "v_leak must be 0"),
-        (cuba(v_leak=0.1), "v_leak must be 0"),
+        (nir.Threshold(full(0.0)), "threshold must be positive"),
+        (lif(v_threshold=np.array([1.0, 1.0, -2.0])), "threshold must be positive"),
         (lif(v_reset=-0.1), "v_reset must be 0"),
         (lif(v_reset=np.array([0.0, 0.0, 0.1])), "v_reset must be 0"),
         (lif(v_threshold=0.0), "threshold must be positive"),
@@ -176,3 +171,36 @@ def test_other_ends_do_not_pass_the_check() -> None:
         with pytest.raises(UnsupportedNodeError, match=message) as caught:
             check_populations(populations(lowering(graph)))
         assert caught.value.remedy
+
+
+def test_a_threshold_of_its_own_becomes_a_gain() -> None:
+    # thresholds 1, 2, 4: everybody's is 4, and the neuron of 1 sees all four times as large
+    node = lif(v_threshold=np.array([1.0, 2.0, 4.0]), v_leak=0.5)
+    (_, p) = found(chain(weights(), node))
+    assert p.threshold == 4.0 and p.gain is not None
+    np.testing.assert_allclose(p.gain, [6.0, 3.0, 1.5])
+    # a leak towards 0.5: a quarter of it a step, in units of each neuron's threshold
+    np.testing.assert_allclose(p.bias, [0.5, 0.25, 0.125])
+
+
+def test_decays_of_their_own_are_kept_to_be_split() -> None:
+    (_, p) = found(chain(weights(), lif(tau=np.array([2e-4, 2e-4, 4e-4]))))
+    assert p.decays is not None
+    np.testing.assert_allclose(p.decays, [[0, 0, 0], [0.5, 0.5, 0.75]])
+    (_, same) = found(chain(weights(), lif()))
+    assert same.decays is None
+
+
+def test_a_threshold_node_keeps_nothing_of_its_membrane() -> None:
+    (_, p) = found(chain(weights(), nir.Threshold(full(0.5))))
+    assert (p.kind, p.beta, p.keep, p.threshold) == ("spiking", 0.0, 0.0, 0.5)
+
+
+def test_signals_are_laid_out_as_images() -> None:
+    values = np.ones((2, 4))
+    node = nir.IF(values, values, 0 * values)
+    ends = {"input": nir.Input(np.array([2, 4])), "output": nir.Output(np.array([2, 4]))}
+    graph = nir.NIRGraph({**ends, "n": node}, [("input", "n"), ("n", "output")], type_check=False)
+    options = Options("loihi2", DT, 5, 8, InputPopulation("input", (2, 1, 4)), None)
+    shapes = [p.shape for p in populations(Lowering(graph, options)).populations]
+    assert shapes == [(2, 1, 4), (2, 1, 4)]

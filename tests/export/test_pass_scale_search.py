@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 import pytest
 
 from neurokd.errors import CapacityError
 from neurokd.export import lower
+from neurokd.export.lower import chip_scales
 from neurokd.hardware.emulator import emulate
+from neurokd.hardware.network import DeployedNetwork
 
 RNG = np.random.default_rng(3)
 
@@ -75,3 +79,121 @@ def test_no_scale_at_all_is_an_error_that_names_the_limits() -> None:
     weight = RNG.normal(size=(2, 10))
     with pytest.raises(CapacityError, match="'lif'.*bias"):
         lower(graph(weight, 1e6, lif(2, 1e-3)), steps=2)
+
+
+def two_sources(small: float) -> nir.NIRGraph:
+    """A hidden layer and a projection past it that is ``small`` times as strong."""
+    first, second, beside = (RNG.normal(size=(6, 6)) for _ in range(3))
+    nodes = {
+        "input": nir.Input(np.array([6])),
+        "up": nir.Linear(first),
+        "hidden": lif(6, 1.0),
+        "on": nir.Linear(second),
+        "past": nir.Linear(beside * small),
+        "out": lif(6, 1.0),
+        "output": nir.Output(np.array([6])),
+    }
+    edges = [("input", "up"), ("up", "hidden"), ("hidden", "on"), ("on", "out")]
+    edges += [("input", "past"), ("past", "out"), ("out", "output")]
+    return nir.NIRGraph(nodes, edges)
+
+
+def layers(net: DeployedNetwork, population: str) -> dict[str, Any]:
+    found: dict[str, Any] = net.metadata["lowering"]["populations"][population]["projections"]
+    return found
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+def test_projections_that_share_a_population_have_exponents_of_their_own(bits: int) -> None:
+    graph = two_sources(1 / 16)
+    samples = RNG.integers(0, 2, size=(20, 6))
+    net = lower(graph, steps=4, calibration=samples, input_bits=1, weight_bits=bits)
+    notes = layers(net, "out")
+    assert 3 <= notes["on"]["exponent"] - notes["past"]["exponent"] <= 5
+    for name, note in notes.items():
+        weight = np.asarray(graph.nodes[name].weight)
+        assert note["effective_bits"] > bits - 1
+        # nothing but rounding: half a step of its own grid
+        worst = note["resolution"] / 2 if not note["fraction_clipped"] else np.inf
+        projection = next(p for p in net.projections if p.name == name)
+        scale = net.metadata["lowering"]["populations"]["out"]["scale"]
+        found = projection.weight * 2.0**projection.weight_exp / scale
+        assert np.abs(found - weight).max() <= worst + 1e-9
+
+
+def test_a_projection_of_its_own_that_fills_the_grid_has_no_exponent() -> None:
+    net = lower(graph(RNG.normal(size=(4, 50)), 0.0, lif(4, 1.0)), steps=4, input_bits=1)
+    assert {note["exponent"] for note in layers(net, "lif").values()} == {0}
+
+
+def test_a_scale_that_a_limit_keeps_small_leaves_the_weights_their_bits() -> None:
+    # the bias allows A ≤ 131: of 4-bit weights in steps of 32 few would be left
+    weight = RNG.uniform(-0.5, 0.5, size=(4, 50))
+    net = lower(graph(weight, 62.0, lif(4, 1e2)), steps=4, input_bits=1, weight_bits=4)
+    (note,) = layers(net, "lif").values()
+    assert note["exponent"] < 0 and note["effective_bits"] > 3.9
+    assert note["resolution"] < 0.5 / 7
+    # on the grid the shift rounds nothing: every current is Σ (W 2^e) s exactly
+    (projection,) = net.projections
+    x = RNG.integers(0, 2, size=(1, 20, 50)).astype(np.int32)
+    silent = np.zeros_like(x)
+    u = emulate(net, np.concatenate([x, silent]), record=("u",)).records["lif"]["u"][1]
+    whole = projection.weight * 2.0 ** note["exponent"]
+    np.testing.assert_array_equal(u, 64 * (x[0] @ whole.T))
+
+
+def test_the_percentile_method_clips_what_is_rare() -> None:
+    weight = RNG.normal(size=(20, 100))
+    weight[3, 7] = 40.0
+    made = graph(weight, 0.0, lif(20, 1.0))
+    notes = {
+        method: layers(
+            lower(made, steps=4, input_bits=1, weight_bits=4, scale_method=method), "lif"
+        )["affine"]
+        for method in ("percentile", "mse")
+    }
+    assert 0 < notes["percentile"]["fraction_clipped"] <= 0.002
+    assert notes["mse"]["rms_weight_error"] <= notes["percentile"]["rms_weight_error"]
+
+
+def test_calibration_decides_whose_weights_matter() -> None:
+    # source 0 has a weight far beyond the others and never sends anything
+    weight = RNG.normal(size=(20, 100))
+    weight[:, 0] = 30.0
+    samples = RNG.integers(0, 2, size=(50, 100))
+    samples[:, 0] = 0
+    made = graph(weight, 0.0, lif(20, 1.0))
+    blind, seen = (
+        layers(lower(made, steps=4, calibration=c, input_bits=1, weight_bits=4), "lif")["affine"]
+        for c in (None, samples)
+    )
+    assert blind["fraction_clipped"] < 0.01 <= seen["fraction_clipped"]
+    assert seen["resolution"] < blind["resolution"] / 2
+
+
+def test_no_membrane_of_the_chip_meets_the_float_threshold() -> None:
+    weight = RNG.normal(size=(4, 50))
+    net = lower(graph(weight, 0.0, lif(4, 0.7)), steps=4, input_bits=1)
+    scale, population = chip_scales(net)["lif"], net.population("lif")
+    # v in steps of 1/64: the float threshold lies between n and the next value
+    assert scale * 0.7 == pytest.approx(population.vth + 1 / 128)
+
+
+def test_layers_have_the_bits_that_they_are_given() -> None:
+    net = lower(two_sources(0.5), steps=4, input_bits=1, weight_bits={"on": 3, "past": 5})
+    assert {p.name: p.num_weight_bits for p in net.projections} == {"up": 8, "on": 3, "past": 5}
+    assert {n: v["bits"] for n, v in layers(net, "out").items()} == {"on": 3, "past": 5}
+    for p in net.projections:
+        np.testing.assert_array_equal(p.weight, p.effective_weight)
+
+
+def test_given_scales_and_exponents_give_the_same_integers_back() -> None:
+    made = two_sources(1 / 16)
+    net = lower(made, steps=4, input_bits=1, weight_bits=3)
+    exponents = {p.name: p.weight_exp for p in net.projections}
+    again = lower(
+        made, steps=4, input_bits=1, weight_bits=3, scales=chip_scales(net), exponents=exponents
+    )
+    for before, after in zip(net.projections, again.projections, strict=True):
+        np.testing.assert_array_equal(before.weight, after.weight)
+        assert before.weight_exp == after.weight_exp

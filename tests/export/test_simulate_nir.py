@@ -201,6 +201,27 @@ def test_feedback_over_two_layers_delays_only_the_way_back() -> None:
         np.testing.assert_array_equal(run.records[name].ravel(), [1, 1, 1])
 
 
+def test_a_delay_back_into_a_loop_leaves_the_way_forward_as_it_was() -> None:
+    """a → b → a, and b again through a Delay of weight w: with w = 0 it is as if it were not there.
+
+    a(t) = x(t) + ½ b(t − 1); b(t) = a(t) + w b(t − 2).
+    """
+    for weight, expected in ((0.0, [1, 0.5, 0.25, 0.125]), (1.0, [1, 0.5, 1.25, 1.125])):
+        nodes = {
+            "input": nir.Input(np.array([1])),
+            "a": nir.Scale(full(1.0)),
+            "b": nir.LI(full(1e-4), full(1.0), full(0.0)),  # τ = dt: v is what arrives
+            "back": nir.Scale(full(0.5)),
+            "delay": nir.Delay(full(2e-4)),
+            "again": nir.Scale(full(weight)),
+            "output": nir.Output(np.array([1])),
+        }
+        edges = [("input", "a"), ("a", "b"), ("b", "back"), ("back", "a"), ("b", "output")]
+        edges += [("b", "delay"), ("delay", "again"), ("again", "b")]
+        run = simulate_nir(nir.NIRGraph(nodes, edges, type_check=False), np.eye(4)[:, :1, None])
+        np.testing.assert_array_equal(run.output.ravel(), expected)
+
+
 def test_a_recurrent_layer_is_snntorch_s() -> None:
     snntorch = pytest.importorskip("snntorch")
     torch.manual_seed(0)

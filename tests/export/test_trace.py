@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import nir
 import numpy as np
@@ -11,7 +12,7 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from neurokd.errors import NeurokdError, UnsupportedModuleError
+from neurokd.errors import NeurokdError, ShapeMismatchError, UnsupportedModuleError, UsageError
 from neurokd.export import simulate_nir, trace
 from neurokd.models.convnet import ConvNet
 from neurokd.neurons import LIF, Accumulator, PerStep
@@ -184,8 +185,6 @@ class Functional(nn.Module):
             y = torch.relu(y)
         elif self.kind == "constant":
             y = y + 1.0
-        elif self.kind == "twice":
-            y = y + y
         elif self.kind == "branch":
             y = y if y.sum() > 0 else -y
         elif self.kind == "loop":
@@ -243,7 +242,6 @@ def test_every_refusal_names_its_module_and_a_remedy(name: str) -> None:
     [
         ("relu", "'relu'"),
         ("constant", "constant"),
-        ("twice", "itself"),
         ("branch", "traced"),
         ("loop", "more than once"),
         ("dropped", "never used"),
@@ -252,6 +250,34 @@ def test_every_refusal_names_its_module_and_a_remedy(name: str) -> None:
 def test_operations_outside_the_whitelist_are_refused(kind: str, words: str) -> None:
     with pytest.raises(UnsupportedModuleError, match=words):
         trace(Functional(kind), torch.rand(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"sample": [[0.0] * 4]}, "no tensor"),
+        ({"sample": np.zeros((1, 4))}, "no tensor"),
+        ({"sample": torch.zeros(4)}, "batch axis"),
+        ({"sample": torch.zeros(0, 4)}, "batch axis"),
+        ({"dt": "x"}, "dt='x'"),
+        ({"dt": 0}, "dt=0"),
+        ({"dt": float("inf")}, "dt=inf"),
+        ({"dt": float("nan")}, "dt=nan"),
+        ({"dt": None}, "dt=None"),
+        ({"steps": 1.5}, "steps=1.5"),
+        ({"steps": 0}, "steps=0"),
+        ({"steps": True}, "steps=True"),
+        ({"steps": "3"}, "steps='3'"),
+        ({"reset_none": ["threshold"]}, "unknown reset_none"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], words: str) -> None:
+    settings: dict[str, Any] = {"sample": torch.zeros(1, 4), **arguments}
+    with pytest.raises((UsageError, ShapeMismatchError)) as caught:
+        trace(nn.Sequential(nn.Linear(4, 4), leaky()), **settings)
+    assert words in caught.value.line() and caught.value.expected
+    if "sample" in arguments:
+        assert caught.value.remedy
 
 
 def test_an_unused_layer_and_a_free_parameter_are_not_dropped() -> None:

@@ -71,6 +71,8 @@ def evaluate(layers: Layers, x: np.ndarray) -> np.ndarray:
             values[name] = windows.sum(axis=(2, 4)) * a["scale"]
         elif each.kind == "flatten":
             values[name] = arriving.reshape(-1)
+        elif each.kind == "multiple":
+            values[name] = a["factor"] * arriving
         elif each.kind == "lif":
             values[name] = (arriving > 0.1).astype(float)
         else:
@@ -268,28 +270,59 @@ def test_sums_of_sums_become_edges() -> None:
     assert result["lif"].sources == ("a", "b", "c") and result["other"].sources == ("a", "b")
 
 
-@pytest.mark.parametrize(
-    "layers",
-    [
-        joined(
-            linear("a", "input", 2, 2),
-            layer("bad", "add", ("a", "a")),
-            layer("n", "lif", "bad"),
-        ),
-        # a + (a + b): the edge from a would be there only once
-        joined(
-            linear("a", "input", 2, 2),
-            linear("b", "input", 2, 2),
-            layer("bad", "add", ("a", "b")),
-            layer("sum", "add", ("a", "bad")),
-            layer("n", "lif", "sum"),
-        ),
-    ],
-)
-def test_a_tensor_that_is_added_twice_is_refused(layers: Layers) -> None:
-    with pytest.raises(UnsupportedModuleError, match="added") as caught:
-        dissolve_additions(layers)
-    assert "net." in caught.value.where and "double" in caught.value.remedy
+def test_a_layer_that_is_read_n_times_is_read_once_n_fold() -> None:
+    layers = joined(
+        linear("a", "input", 2, 2),
+        linear("b", "input", 2, 2),
+        layer("aa", "add", ("a", "a")),
+        layer("ab", "add", ("b", "a")),
+        layer("all", "add", ("aa", "ab")),
+        layer("lif", "lif", "all"),
+        layer("more", "add", ("all", "lif")),
+        layer("sum", "add", ("aa", "more")),
+        layer("other", "output", "sum"),
+    )
+    result = fold(layers)
+    assert result["lif"].sources == ("a_times_3", "b")
+    assert result["other"].sources == ("a_times_5", "b", "lif")
+    assert kinds(result)["multiple"] == 2 and result["a_times_3"].path == "net.a"
+    assert list(result).index("a_times_3") < list(result).index("lif")
+    x = np.array([0.3, -0.7])
+    for name in ("lif", "other"):
+        upto = [layers[key] for key in list(layers)[1 : list(layers).index(name) + 1]]
+        folded = [result[key] for key in list(result)[1 : list(result).index(name) + 1]]
+        np.testing.assert_allclose(
+            evaluate(joined(*folded), x), evaluate(joined(*upto), x), rtol=1e-14
+        )
+
+
+def test_a_multiple_takes_no_name_that_is_taken() -> None:
+    layers = joined(
+        linear("a", "input", 2, 2),
+        linear("a_times_2", "input", 2, 2),
+        layer("sum", "add", ("a", "a")),
+        layer("more", "add", ("sum", "a_times_2")),
+        layer("n", "lif", "more"),
+    )
+    assert fold(layers)["n"].sources == ("a_times_2_", "a_times_2")
+
+
+def test_a_recurrent_bias_keeps_out_of_a_layer_that_counts_twice() -> None:
+    back = linear("back", "lif", 2, 2)
+    network = (
+        linear("twice", "input", 2, 2),
+        linear("once", "input", 2, 2, bias=False),
+        layer("double", "add", ("twice", "twice")),
+        layer("sum", "add", ("double", "once")),
+        layer("lif", "lif", ("sum", "back")),
+        replace(back, feeds_back="lif"),
+    )
+    folded = fold(joined(*network))
+    np.testing.assert_array_equal(folded["once"].arrays["bias"], back.arrays["bias"])
+    np.testing.assert_array_equal(folded["twice"].arrays["bias"], network[0].arrays["bias"])
+    alone = [replace(n, sources=("double", "back")) if n.name == "lif" else n for n in network]
+    with pytest.raises(UnsupportedModuleError, match="recurrent bias"):
+        fold(joined(*(n for n in alone if n.name not in ("once", "sum"))))
 
 
 def test_norms_after_norms_all_go() -> None:

@@ -119,6 +119,31 @@ def test_avg_pool1d_is_a_convolution(padding: int) -> None:
     np.testing.assert_array_equal(pool.weight, np.repeat(np.eye(3)[:, :, None] / 3, 3, axis=2))
 
 
+def test_avg_pool1d_as_a_module_is_the_function() -> None:
+    pool = nn.AvgPool1d(2, 2)
+    net, x = ready(lambda _, y: pool(y).flatten(1), axes=1)
+    net.pool = pool
+    function, _ = ready(lambda _, y: functional.avg_pool1d(y, 2).flatten(1), axes=1)
+    nodes = check_equal(net, x).nodes
+    expected = check_equal(function, x).nodes["avg_pool1d"]
+    np.testing.assert_array_equal(nodes["pool"].weight, expected.weight)
+
+
+def test_a_tensor_that_is_added_more_than_once_counts_so_often() -> None:
+    def between(net: Net, y: Tensor) -> Tensor:
+        y = y + y
+        return (y + net.conv2(y) + y).flatten(1)
+
+    net, x = ready(lambda _, y: y.flatten(1))
+    net.conv2 = nn.Conv2d(3, 3, 3, padding=1).double()
+    net.between = between
+    graph = check_equal(net, x)
+    scales = {name: n.scale.flat[0] for name, n in graph.nodes.items() if isinstance(n, nir.Scale)}
+    assert scales == {"lif_times_2": 2, "lif_times_4": 4}
+    stored = [n.weight.size for n in graph.nodes.values() if hasattr(n, "weight")]
+    assert graph.metadata["weights_stored"] == sum(stored) + 2 * 3 * 8 * 8
+
+
 REFUSED: dict[str, tuple[Between, str, str]] = {
     "relu": (lambda net, x: functional.relu(x).flatten(1), "'relu'", "spiking neuron"),
     "torch.relu": (lambda net, x: torch.relu(x).flatten(1), "'relu'", "spiking neuron"),

@@ -80,7 +80,7 @@ def test_encoding_of_a_synaptic_neuron() -> None:
 def test_leaky_without_reset_on_request(beta: float) -> None:
     torch.manual_seed(12)
     model = nn.Sequential(nn.Linear(4, 6, bias=False), snntorch.Leaky(beta, **KEPT))
-    with pytest.raises(UnsupportedModuleError, match="reset_none='threshold'"):
+    with pytest.raises(UnsupportedModuleError, match='reset_none="threshold" in.*--reset-none'):
         trace(model, torch.rand(1, 4))
     graph = equal_spikes(model, (4,), reset_none="threshold")
     assert kinds(graph) == ["Linear", "LI" if beta < 1 else "I", "Threshold"]
@@ -181,14 +181,14 @@ class Mended(snntorch.RSynaptic):
         return self.spk if self.init_hidden else (self.spk, self.syn, self.mem)
 
 
-def test_recurrent_synaptic_with_reset_waits_for_a_snntorch_that_resets(
+def test_recurrent_synaptic_of_a_snntorch_that_resets_at_once_is_one_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.manual_seed(19)
     neuron = snntorch.RSynaptic(EACH, 0.8, linear_features=6, threshold=2.0, **ZERO)
     model = nn.Sequential(nn.Linear(4, 6), neuron)
     count = len(snntorch.SpikingNeuron.instances)
-    with pytest.raises(UnsupportedModuleError, match=r"module '1'.*ignores reset_delay=False"):
+    with pytest.raises(UnsupportedModuleError, match=r"module '1'.*cannot run with"):
         trace(model, torch.rand(1, 4))
     assert len(snntorch.SpikingNeuron.instances) == count
     monkeypatch.setattr(snntorch.RSynaptic, "forward", Mended.forward)
@@ -200,7 +200,10 @@ def refused(kind: Any, *args: Any, **settings: Any) -> nn.Module:
 
 
 REFUSED: dict[str, tuple[nn.Module, str]] = {
-    "subtract": (refused(snntorch.Synaptic, 0.5, 0.5, reset_mechanism="subtract"), "keeps what"),
+    "subtract": (
+        refused(snntorch.Synaptic, 0.5, 0.5, reset_mechanism="subtract", reset_delay=True),
+        "use reset_mechanism='zero' and reset_delay=False",
+    ),
     "delay": (refused(snntorch.RLeaky, 0.5, linear_features=6, reset_delay=True), "one later"),
     "none": (refused(snntorch.Synaptic, 0.5, 0.5, reset_mechanism="none"), "reset_none"),
     "alpha": (refused(snntorch.Synaptic, torch.rand(5), 0.5), "alpha does not fit"),

@@ -96,11 +96,14 @@ def test_only_modules_are_traced() -> None:
         trace(5, torch.rand(2, 4))  # type: ignore[arg-type]
 
 
-def test_a_hook_that_says_it_returns_nothing_only_observes() -> None:
+def test_a_hook_that_says_it_returns_nothing_may_still_change_its_result_in_place() -> None:
     net: Any = network()
 
-    def observe(module: nn.Module, given: Any, result: Tensor) -> None:
-        pass
+    def double(module: nn.Module, given: Any, result: Tensor) -> None:
+        result.mul_(2)
 
-    net[0].register_forward_hook(observe)
+    handle = net[0].register_forward_hook(double)
+    with pytest.raises(UnsupportedModuleError, match=r"module '0'.*hook.*double"):
+        trace(net, torch.rand(2, 4))
+    handle.remove()
     assert list(trace(net, torch.rand(2, 4)).nodes) == ["input", "0", "1", "output"]

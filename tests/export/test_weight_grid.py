@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurokd.export.weight_grid import WeightGrid, round_matrix, round_weights
+from neurokd.export.weight_grid import WeightGrid, round_matrix, round_weights, shifted
 from neurokd.hardware.projection import DenseProjection
 
 
@@ -41,3 +41,22 @@ def test_columns_on_their_own_are_rounded_as_usual() -> None:
     np.testing.assert_array_equal(
         round_matrix(scaled, WeightGrid(8)), round_weights(scaled, WeightGrid(8))
     )
+
+
+def test_a_shift_down_to_the_lowest_exponent_rounds_nothing() -> None:
+    scaled = np.random.default_rng(4).uniform(-300, 300, size=(9, 9))
+    for bits in range(1, 9):
+        grid = WeightGrid(bits)
+        rounded = round_weights(scaled, grid)
+        for exponent in range(grid.lowest_exponent, 8):
+            np.testing.assert_array_equal(shifted(rounded, exponent), rounded * 2.0**exponent)
+    assert WeightGrid(8).lowest_exponent == -1  # even integers can be halved once
+    assert WeightGrid(2).lowest_exponent == -7
+
+
+def test_one_bit_is_nothing_or_the_lowest_weight() -> None:
+    grid = WeightGrid(1)
+    assert (grid.step, grid.top, grid.span) == (256, 0, 256)
+    assert round_weights(np.array([[-300.0, -129.0, -127.0, 90.0]]), grid).tolist() == [
+        [-256, -256, 0, 0]
+    ]

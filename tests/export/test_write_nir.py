@@ -84,3 +84,20 @@ def test_metadata_that_hdf5_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="metadata"):
         write_nir(graph, tmp_path / "x.nir")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, np.array([[1.0, -np.inf]]), np.float32("nan")])
+def test_numbers_that_are_not_finite_are_refused(value: object, tmp_path: Path) -> None:
+    """`read_nir` would not take the file back."""
+    if isinstance(value, np.ndarray):
+        graph, field = nir.NIRGraph.from_list(nir.Linear(value)), "weight"
+    else:
+        graph, field = nir.NIRGraph.from_list(nir.I(np.ones(1))), "r"
+        graph.nodes["i"].r = value
+    name = next(n for n, node in graph.nodes.items() if hasattr(node, field))
+    outer = nir.NIRGraph({"in": graph}, [], type_check=False)
+    for refused, where in ((graph, f"node {name!r}"), (outer, f"node 'in.{name}'")):
+        with pytest.raises(UsageError, match=f"{field} has values that are not finite") as caught:
+            write_nir(refused, tmp_path / "x.nir")
+        assert caught.value.where == where and caught.value.remedy
+    assert not list(tmp_path.iterdir())

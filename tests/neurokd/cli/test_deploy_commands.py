@@ -140,6 +140,11 @@ def build():
     )
 
 
+def kept():
+    kept = dict(reset_mechanism="none", init_hidden=True)
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 3), snntorch.Leaky(beta=0.5, **kept)).double()
+
+
 def pooled():
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(338, 10))
 
@@ -178,6 +183,8 @@ def test_bring_your_own_network(
         (["export", "RUN", "--target", "netx"], "unknown target"),
         (["export", "RUN"], "unknown target"),
         (["export", "RUN", "--target", "nir", "--nir-profile", "loud"], "loud"),
+        (["export", "RUN", "--target", "nir", "--reset-none", "keep"], "refuse | threshold"),
+        (["export", "own_network:kept", "--sample-shape", "1,28,28", "--target", "nir"], "'none'"),
         (["export", "RUN", "--target", "loihi", "--chip", "loihi9"], "loihi9"),
         (["export", "RUN", "--target", "onnx", "--form", "round"], "round"),
         (["export", "RUN", "--target", "loihi", "--weight-bits", "9"], "9"),
@@ -270,6 +277,22 @@ def test_a_nir_profile_is_chosen_by_name(run_copy: Path, tmp_path: Path) -> None
         neurons = [node for node in graph.nodes.values() if isinstance(node, nir.LIF)]
         assert len(neurons) == 2
         assert all(np.allclose(node.r, resistance, rtol=1e-6) for node in neurons)
+
+
+def test_neurons_that_never_reset_are_written_on_request(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from neurokd.export import read_nir
+
+    words = ["export", "own_network:kept", "--sample-shape", "1,28,28", "--reset-none", "threshold"]
+    assert main([*words, "--target", "nir", "--out", "kept"]) == 0
+    graph = read_nir(own / "kept" / "network.nir")
+    kinds = sorted(type(node).__name__ for node in graph.nodes.values())
+    assert kinds == ["Affine", "Flatten", "Input", "LI", "Output", "Threshold"]
+    assert graph.metadata["reset"] == "none"
+    again = ["export", "kept/network.nir", "--target", "nir", "--reset-none", "threshold"]
+    assert main(again) == 2
+    assert "--reset-none is for torch networks" in capsys.readouterr().err
 
 
 def test_an_export_leaves_other_files_of_its_folder_alone(run_copy: Path, tmp_path: Path) -> None:
