@@ -253,15 +253,25 @@ def test_messages_enter_as_they_are(lava_python: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("build", [convolutional, spiking])
-def test_the_chips_resets_separate_samples(lava_python: str, tmp_path: Path, build: Any) -> None:
-    """What --hw runs, adapters left out: the same output wherever it is valid."""
+@pytest.mark.parametrize(
+    ("build", "steps"),
+    [(convolutional, 5), (spiking, 5), (spiking, 1)],
+    ids=["conv", "spikes", "one step"],
+)
+def test_the_chips_resets_separate_samples(
+    lava_python: str, tmp_path: Path, build: Any, steps: int
+) -> None:
+    """What --hw runs, adapters left out: the same output wherever it is valid.
+
+    With one step the last population is reset in the last step of a sample.
+    """
     net = build()
     write_bundle(net, tmp_path / "loihi")
-    x = binary(net) if build is spiking else samples(net)
-    expected = emulated(net, x)
+    x = binary(net, 12) if build is spiking else samples(net)
+    expected = emulate(net, net.padded(net.encode(x, steps)))
     assert np.count_nonzero(expected.output[-2:])
-    done, found = run(lava_python, tmp_path / "loihi", "--rehearse-hw", x=x)
+    options = ("--rehearse-hw", "--steps", str(steps))
+    done, found = run(lava_python, tmp_path / "loihi", *options, x=x)
     np.testing.assert_array_equal(found["output"], expected.output[net.latency :])
     np.testing.assert_array_equal(found["classes"], expected.classes)
     assert re.search(r"^hidden .* not observed$", done.stdout, re.MULTILINE)
@@ -429,6 +439,13 @@ def test_bad_arguments_are_refused_in_one_line(
 @pytest.mark.parametrize(
     ("net", "found"),
     [
+        (
+            network([InputPopulation("in", (1, 2, 2)), lif("out", 1, 2, 2)], [
+                ConvProjection("k", "in", "out", weights(1, 1, 1, 1)),
+                DenseProjection("d", "in", "out", weights(4, 4)),
+            ]),
+            "population 'in': .* found projections of kinds conv and dense",
+        ),
         (hosted(), "the network: .* found made for loihi1"),
         (looped(), "projection 's': .* found delays"),
         (sigma_delta(), "population 'in': .* found kind delta_input"),
