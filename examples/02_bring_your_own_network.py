@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import snntorch as snn
+import snntorch.utils
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class Residual(nn.Module):
         self.fire2 = snn.Leaky(**lif, threshold=torch.linspace(0.3, 0.6, 8).reshape(8, 1, 1))
         self.pool = pool
         self.readout = nn.Linear(8 * 7 * 7, 10)
-        self.out = snn.Leaky(**lif)
+        self.out = snn.Leaky(**lif, threshold=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.fire1(self.norm(self.stem(x)))
@@ -47,8 +48,8 @@ class Residual(nn.Module):
 def main(fast: bool = False, folder: Path = Path("runs/example-02")) -> dict[str, float]:
     """Walk the path and return the figures that were asserted."""
     torch.manual_seed(0)
-    model = Residual(nn.AvgPool2d(2)).double().eval()
-    images = torch.rand(8 if fast else 64, 1, 28, 28, dtype=torch.float64)
+    model = Residual(nn.AvgPool2d(2)).eval()
+    images = torch.rand(8 if fast else 64, 1, 28, 28)
 
     # 1. Every op is known or refused: the batch norm is folded, the pool becomes a sum.
     graph = trace(model, images[:1], steps=STEPS)
@@ -56,16 +57,17 @@ def main(fast: bool = False, folder: Path = Path("runs/example-02")) -> dict[str
     print(f"{path}: {', '.join(type(node).__name__ for node in graph.nodes.values())}")
 
     # 2. The reference simulator reads the file and gives the module's spikes, all of them.
-    snn.utils.reset(model)
+    snntorch.utils.reset(model)
     with torch.no_grad():
         theirs = torch.stack([model(images) for _ in range(STEPS)]).numpy()
-    ours = simulate_nir(read_nir(path), np.broadcast_to(images.numpy(), (STEPS, *images.shape)))
+    x = np.broadcast_to(images.numpy(), (STEPS, *images.shape))
+    ours = simulate_nir(read_nir(path), x).output
     differing = int((theirs != ours).sum())
     print(f"{ours.size} output slots, {int(ours.sum())} spikes, {differing} differ")
 
     # 3. What has no exact meaning is refused by name, with a remedy, and never dropped.
     try:
-        trace(Residual(nn.MaxPool2d(2)).eval(), images[:1].float(), steps=STEPS)
+        trace(Residual(nn.MaxPool2d(2)).eval(), images[:1], steps=STEPS)
     except UnsupportedModuleError as error:
         refusal = str(error)
     print(f"refused: {refusal}")

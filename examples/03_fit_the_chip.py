@@ -45,7 +45,7 @@ def main(fast: bool = False) -> dict[str, float]:
         print(f"{chip}: {len(mapped.cores)} cores on {mapped.chips} chip; grade {mapped.grade}")
         for name, count in mapped.cores_of.items():
             resource, used, limit = mapped.binding(name)
-            print(f"  {name}: {count} cores; {resource} {used:,} of {limit:,}")
+            print(f"  {name}: {count} of them; {resource} {used:,} of {limit:,}")
 
     # 3 × 3 source neurons of 512 channels would be one neuron's sources: more than a core can take.
     try:

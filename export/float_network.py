@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from neurokd.errors import UsageError
 from neurokd.export.linear_maps import Floats, conv
 
 Shape = tuple[int, ...]
+Steps = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,12 @@ class FloatPopulation:
     """Neurons of one kind; all share decays and threshold.
 
     Equation: u ← keep u + Σ W s; v ← beta v + u + bias; a spiking one fires at v > threshold and
-    resets to 0, an accumulator gives v. ``gain`` is what NIR's r, τ and w_in multiply the input
-    with; it is 1 once it is folded into weights and bias.
+    resets to 0, an accumulator gives v. ``gain``, for each neuron, is what NIR's r, τ, w_in and the
+    neuron's own threshold multiply the input with; None once it is folded into weights and bias.
+    ``decays`` are keep and beta neuron by neuron where they differ, None once that is split up.
+    A ``relay`` repeats the spikes of its source; a ``drive`` fires at every step, from the first.
+
+    Shapes: bias, gain (*shape); decays (2, *shape).
     """
 
     name: str
@@ -30,7 +37,15 @@ class FloatPopulation:
     keep: float = 0.0
     beta: float = 1.0
     threshold: float = 0.0
-    gain: float = 1.0
+    gain: Floats | None = None
+    decays: Floats | None = None
+    relay: bool = False
+    drive: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
 
 
 @dataclass(frozen=True)
@@ -44,27 +59,75 @@ class ConvGeometry:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Target and source neuron of each synapse of a sparse projection, in C order."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class FloatProjection:
-    """Weights from one population to another: (targets, sources), or a convolution's kernel."""
+    """Weights from one population to another.
+
+    Three forms: a convolution's kernel (``geometry``), a list of synapses (``ends``), or the
+    matrix (targets, sources). ``lag``: steps by which the float model itself delays what is sent,
+    1 for an edge that closes a loop; ``lags`` adds to it synapse by synapse. ``delay`` is what the
+    chip must add to the step that every delivery takes, once `pass_depth` knows it. ``recurrent``
+    closes a loop of populations. ``fixed`` weights are structure (identities, pools), not learnt.
+    """
 
     name: str
     source: str
     target: str
     weight: Floats
     geometry: ConvGeometry | None = None
+    ends: Ends | None = None
+    lag: int = 0
+    lags: Steps | None = None
+    delay: int = 0
+    recurrent: bool = False
+    fixed: bool = False
 
     def currents(self, messages: Floats, target_shape: Shape) -> Floats:
-        """Σ W s for messages (N, *source shape) → (N, *target shape)."""
-        if self.geometry is None:
-            flat = messages.reshape(len(messages), -1) @ self.weight.T
-            return flat.reshape(len(messages), *target_shape)
-        g = self.geometry
-        return conv(messages, self.weight, g.stride, g.padding, g.dilation, g.groups)
+        """Σ W s for messages (N, *source shape) → (N, *target shape), without any lag."""
+        if self.geometry is not None:
+            g = self.geometry
+            return conv(messages, self.weight, g.stride, g.padding, g.dilation, g.groups)
+        flat = messages.reshape(len(messages), -1)
+        if self.ends is None:
+            product = flat @ self.weight.T
+        else:
+            size = (int(np.prod(target_shape)), flat.shape[1])
+            matrix = csr_array((self.weight, (self.ends.rows, self.ends.columns)), shape=size)
+            product = (matrix @ flat.T).T
+        return product.reshape(len(messages), *target_shape)
 
-    def one_sided_sums(self) -> tuple[Floats, Floats]:
-        """For each row of weights: the sum of the positive ones, and minus that of the negative."""
-        rows = self.weight.reshape(self.weight.shape[0], -1)
-        return np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
+    def by_lag(self) -> Iterator[tuple[int, FloatProjection]]:
+        """Each lag, with the projection of the synapses that have it."""
+        if self.lags is None:
+            yield self.lag, self
+            return
+        for extra in np.unique(self.lags):
+            masked = np.where(self.lags == extra, self.weight, 0.0)
+            yield self.lag + int(extra), replace(self, weight=masked, lags=None)
+
+    def one_sided_sums(self, target_shape: Shape) -> tuple[Floats, Floats]:
+        """For each target neuron: the sum of the positive weights, and minus that of the negative.
+
+        Of a convolution without regard to padding, which only makes sums smaller.
+        """
+        up, down = np.maximum(self.weight, 0), np.maximum(-self.weight, 0)
+        return self._summed(up, target_shape), self._summed(down, target_shape)
+
+    def _summed(self, weight: Floats, target_shape: Shape) -> Floats:
+        if self.ends is not None:
+            size = int(np.prod(target_shape))
+            return np.bincount(self.ends.rows, weight, minlength=size).astype(np.float64)
+        rows: Floats = weight.reshape(len(weight), -1).sum(axis=1)
+        if self.geometry is None:
+            return rows
+        return np.repeat(rows, int(np.prod(target_shape[1:])))
 
 
 @dataclass(frozen=True)
@@ -90,69 +153,3 @@ class FloatNetwork:
     def neurons(self) -> tuple[FloatPopulation, ...]:
         """All populations but the input."""
         return tuple(p for p in self.populations if p.kind != "input")
-
-
-DEPTH_QUANTILE = 0.999
-
-
-class Peak(NamedTuple):
-    """How far a population went: the largest |u|, and how far below 0 its v fell.
-
-    ``membrane`` is the depth that all but 0.1 % of v keep within, in the worst step. v saturates
-    and does not wrap: above, it fires as it should; below, a neuron that far down recovers sooner.
-    """
-
-    current: float
-    membrane: float
-
-
-def run_float(network: FloatNetwork, x: Floats) -> tuple[dict[str, Floats], dict[str, Peak]]:
-    """What every population sends, and its peaks, without any delay between populations.
-
-    Shapes: x (T, B, *shape) → records (T, B, *shape).
-    """
-    records: dict[str, Floats] = {}
-    peaks: dict[str, Peak] = {}
-    for population in network.populations:
-        if population.kind == "input":
-            records[population.name] = x
-            continue
-        arriving = np.zeros((*x.shape[:2], *population.shape))
-        for projection in network.incoming(population.name):
-            messages = records[projection.source]
-            if messages.strides[0] == 0:
-                # the same at every step, as static samples are: once is enough
-                messages = messages[:1]
-            merged = messages.reshape(-1, *messages.shape[2:])
-            current = projection.currents(merged, population.shape)
-            arriving += current.reshape(*messages.shape[:2], *population.shape)
-        records[population.name], peaks[population.name] = _integrate(population, arriving)
-    return records, peaks
-
-
-def _integrate(population: FloatPopulation, arriving: Floats) -> tuple[Floats, Peak]:
-    u = np.zeros_like(arriving[0])
-    v = np.zeros_like(arriving[0])
-    output = np.empty_like(arriving)
-    current = membrane = 0.0
-    for t, a in enumerate(arriving):
-        u = population.keep * u + a
-        v = population.beta * v + u + population.bias
-        current = max(current, float(np.abs(u).max(initial=0.0)))
-        rank = int(DEPTH_QUANTILE * (v.size - 1))
-        deep = np.partition(np.maximum(-v, 0.0), rank, axis=None)[rank]
-        membrane = max(membrane, float(deep))
-        output[t] = v
-        if population.kind == "spiking":
-            output[t] = v > population.threshold
-            v = np.where(v > population.threshold, 0.0, v)
-    return output, Peak(current, membrane)
-
-
-def depths(network: FloatNetwork) -> Mapping[str, int]:
-    """Delivery steps from the input to each population, by its longest path."""
-    result: dict[str, int] = {}
-    for population in network.populations:
-        sources = [result[p.source] for p in network.incoming(population.name)]
-        result[population.name] = 1 + max(sources) if sources else 0
-    return result

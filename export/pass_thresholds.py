@@ -26,14 +26,19 @@ from neurokd.hardware.population import (
 def thresholds(state: Lowering) -> Lowering:
     """vth = round(A θ), dv = round(4096 (1 − β)), bias = round(64 A b) as mantissa and exponent.
 
+    A neuron that keeps nothing of its membrane (a Threshold, a relay) has the largest dv, with
+    which v >> 12 is left; of a membrane below 4096, as a relay's, that is nothing.
+
     Raises: `CapacityError` for a number that has no place.
     """
     neurons, notes = {}, {}
     for population in state.floats.neurons:
+        if population.name == state.hosted:
+            continue
         scale = state.scales[population.name]
         spiking = population.kind == "spiking"
         vth = round(scale * population.threshold) if spiking else THRESHOLD_LIMIT
-        dv = round(4096 * (1.0 - population.beta))
+        dv = min(DECAY_LIMIT, round(4096 * (1.0 - population.beta)))
         mantissa, exponent = bias_integers(population.name, scale * 64 * population.bias)
         neurons[population.name] = LIFPopulation(
             name=population.name,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import nir
 import numpy as np
 
 from neurokd.errors import FileFormatError, NeurokdError
 from neurokd.export.flatten_nir import flatten_nir
-from neurokd.export.hdf5_guard import guard
-from neurokd.export.hdf5_text import TextReader
+from neurokd.export.hdf5_tree import read_hdf5_tree
 from neurokd.export.nir_structure import DEFAULT_DT, node_shapes
 
-MAX_FILE_BYTES = 1 << 30
 _LISTED = 200
 """Characters of a file's own text that an error repeats."""
 _PRIMITIVES = {
@@ -36,11 +32,7 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
     """
     path = Path(path)
     try:
-        content = _content(path)
-        with h5py.File(io.BytesIO(content), "r") as stream:
-            guard(stream, len(content))
-            graph = _graph(_tree(stream, TextReader(stream, content)), "")
-        return checked(graph)
+        return checked(_graph(read_hdf5_tree(path), ""))
     except NeurokdError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise FileFormatError(
@@ -57,43 +49,6 @@ def read_nir(path: str | Path) -> nir.NIRGraph:
             expected="an HDF5 file written by nir",
             found=_shown(f"{type(error).__name__}: {error}"),
         ) from error
-
-
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise FileFormatError(
-            "no such file",
-            expected="a file",
-            found="a folder" if path.is_dir() else "nothing",
-        )
-    with path.open("rb") as stream:
-        content = stream.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise FileFormatError(
-            "the file is too large",
-            expected=f"≤ {MAX_FILE_BYTES} bytes",
-            found=str(path.stat().st_size),
-        )
-    return content
-
-
-def _tree(group: h5py.Group, texts: TextReader) -> dict[str, Any]:
-    """A guarded group as nested dictionaries of arrays, numbers and texts."""
-    tree: dict[str, Any] = {}
-    for key, item in group.items():
-        if not key.isprintable():
-            raise FileFormatError(
-                "a name holds unprintable characters",
-                where=f"node {ascii(key)}",
-                expected="printable names",
-                found=ascii(key),
-            )
-        if isinstance(item, h5py.Group):
-            value = _tree(item, texts)
-        else:
-            value = texts.read(item) if item.dtype.kind == "O" else item[()]
-        tree[key] = value.decode() if isinstance(value, bytes) else value
-    return tree
 
 
 def _graph(tree: dict[str, Any], place: str) -> nir.NIRGraph:

@@ -78,7 +78,7 @@ class _Simulation:
         }
         instant = [edge for edge in graph.edges if edge[1] not in self.late]
         check_loops(instant, set(self.parameters))
-        self.feedback = feedback_edges(instant)
+        self.feedback = feedback_edges(graph.edges, self.late)
         ordered = {name: [] if name in self.late else self._instant(name) for name in self.nodes}
         self.order = order(ordered)
         self.records = {

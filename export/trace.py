@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import nir
@@ -50,21 +51,7 @@ def trace(
 
     Raises: `UnsupportedModuleError` naming the module, the reason and the remedy; `UsageError`.
     """
-    if not dt > 0 or (steps is not None and steps < 1):
-        raise UsageError(
-            "dt and steps must be positive", where="trace", found=f"dt={dt}, steps={steps}"
-        )
-    if reset_none not in ("refuse", "threshold"):
-        raise UsageError(
-            "unknown reset_none", where="trace", expected="refuse | threshold", found=reset_none
-        )
-    if sample.ndim < 2 or not sample.shape[0]:
-        raise ShapeMismatchError(
-            "a sample needs a batch axis and a shape",
-            where="trace",
-            expected="(B, *shape)",
-            found=str(tuple(sample.shape)),
-        )
+    _check_arguments(sample, steps, dt, reset_none)
     captured = capture(module, sample, steps, reset_none)
     layers = fold(captured.layers)
     _check_folded(captured.layers, layers)
@@ -72,12 +59,49 @@ def trace(
     graph = _graph(layers, tuple(sample.shape[1:]), dt, _dtype(module))
     steps = captured.calling.steps or steps
     graph.metadata.update(
-        dt=dt, reset=_resets(set(kinds.values())), spike_rule=">", neurokd=neurokd.__version__
+        dt=dt, reset=_resets(captured.layers), spike_rule=">", neurokd=neurokd.__version__
     )
     if steps is not None:
         graph.metadata["steps"] = steps
     graph.metadata.update(_counts(captured, kinds, graph))
     return graph
+
+
+def _check_arguments(sample: Any, steps: Any, dt: Any, reset_none: Any) -> None:
+    """Raises: `UsageError`; `ShapeMismatchError` for a sample that has no batch or no shape."""
+    if isinstance(dt, bool) or not isinstance(dt, Real) or not 0 < float(dt) < math.inf:
+        raise UsageError("dt is not a time", where="trace", expected="> 0 s", found=f"dt={dt!r}")
+    whole = isinstance(steps, Integral) and not isinstance(steps, bool)
+    if steps is not None and not (whole and steps >= 1):
+        raise UsageError(
+            "steps is not a number of steps",
+            where="trace",
+            expected="a whole number ≥ 1, or None",
+            found=f"steps={steps!r}",
+        )
+    if reset_none not in ("refuse", "threshold"):
+        raise UsageError(
+            "unknown reset_none",
+            where="trace",
+            expected="refuse | threshold",
+            found=repr(reset_none),
+        )
+    if not isinstance(sample, Tensor):
+        raise UsageError(
+            "the sample is no tensor",
+            where="trace",
+            expected="torch.Tensor (B, *shape)",
+            found=type(sample).__name__,
+            remedy="pass torch.as_tensor(sample)",
+        )
+    if sample.ndim < 2 or not sample.shape[0]:
+        raise ShapeMismatchError(
+            "a sample needs a batch axis and a shape",
+            where="trace",
+            expected="(B, *shape)",
+            found=str(tuple(sample.shape)),
+            remedy="pass a batch of one, sample[None], or data[:1]",
+        )
 
 
 def _graph(layers: Layers, shape: Shape, dt: float, dtype: Any) -> nir.NIRGraph:
@@ -109,10 +133,15 @@ def _dtype(module: nn.Module) -> Any:
     return np.float64 if any(t.dtype == torch.float64 for t in tensors) else np.float32
 
 
-def _resets(kinds: Set[Kind]) -> str:
-    if "threshold" not in kinds:
+def _resets(layers: Layers) -> str:
+    """How neurons reset: to zero, none of them, or some so and some so."""
+    spiking = {
+        layer.path for layer in layers.values() if layer.kind in ("lif", "cuba", "threshold")
+    }
+    zero = {layer.path for layer in layers.values() if layer.kind in ("lif", "cuba")}
+    if zero == spiking:
         return "zero"
-    return "mixed" if kinds & {"lif", "cuba"} else "none"
+    return "mixed" if zero else "none"
 
 
 def _weighted(layers: Layers) -> Layers:
@@ -135,15 +164,17 @@ def _counts(captured: Captured, kinds: Mapping[str, Kind], graph: nir.NIRGraph) 
     Raises: `UnsupportedModuleError` if anything was lost on the way.
     """
     weighted = _weighted(captured.layers)
-    stored = 0
+    multiples = [graph.nodes[name] for name, kind in kinds.items() if kind == "multiple"]
+    stored = sum(int(np.size(node.scale)) for node in multiples)
     for name, layer in weighted.items():
         node = graph.nodes[name]
         size = int(np.size(node.scale if isinstance(node, nir.Scale) else node.weight))
         _same(f"weights of {name!r}", layer.weights + layer.added, size)
         stored += size
     shapes = node_shapes(graph)
-    ends = [name for name, kind in kinds.items() if kind in _NEURONS]
-    neurons = sum(math.prod(shapes[name].output) for name in ends)
+    # of the nodes that one neuron layer takes, the last is the one that spikes
+    ends = {layer.path: name for name, layer in captured.layers.items() if layer.kind in _NEURONS}
+    neurons = sum(math.prod(shapes[name].output) for name in ends.values())
     _same("neurons", captured.neurons, neurons)
     weights = sum(layer.weights for layer in weighted.values())
     return {"weights": weights, "weights_stored": stored, "neurons": neurons}

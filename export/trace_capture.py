@@ -108,7 +108,8 @@ def _captured(
     x = sample[None] if lead == 2 else sample
     if sequence:
         x = sample.expand(builder.count, *sample.shape)
-    seen, output = _run(root, x, builder.given)
+    states = [_zeros(builder, sample, owner) for owner in builder.given.values()]
+    seen, output = _run(root, x, states)
     if unfit is not None:
         raise ShapeMismatchError(
             "the sample does not fit the module", where="trace", found=str(unfit)
@@ -164,8 +165,15 @@ def _check_complete(root: nn.Module, builder: Steps, seen: dict[str, list[Shape]
             )
 
 
+def _zeros(builder: Steps, sample: Tensor, owner: tuple[str, str] | None) -> Tensor | None:
+    """A state at rest, (B, *neurons): RSynaptic with reset_delay=False takes no None for it."""
+    if owner is None or owner[0] not in builder.neuron_shapes:
+        return None
+    return sample.new_zeros(sample.shape[0], *builder.neuron_shapes[owner[0]])
+
+
 def _run(
-    root: nn.Module, x: Tensor, given: dict[str, Any]
+    root: nn.Module, x: Tensor, states: list[Tensor | None]
 ) -> tuple[dict[str, list[Shape]], Tensor]:
     """The shape without leading axes of every neuron layer's output, and the network's output."""
     seen: dict[str, list[Shape]] = {}
@@ -183,7 +191,7 @@ def _run(
     rest(root)
     try:
         with torch.no_grad():
-            output = root(x, *(None for _ in given))
+            output = root(x, *states)
     except Exception as error:  # whatever the user's module does with a sample that does not fit
         raise UnsupportedModuleError(
             "the module does not run on the sample",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,11 @@ _LINEAR = ("linear", "conv")
 def fold(layers: Layers) -> Layers:
     """All folds, in order.
 
-    The result holds no norm, no add, only pools of scale 1 and no bias in a recurrent layer.
+    The result holds no norm, no add, only pools of scale 1, no bias in a recurrent layer, and no
+    layer that reads another one twice.
     """
-    return dissolve_additions(fold_recurrent_biases(fold_averages(fold_norms(layers))))
+    folded = fold_recurrent_biases(fold_averages(fold_norms(layers)))
+    return count_repeated(dissolve_additions(folded))
 
 
 def fold_norms(layers: Layers) -> Layers:
@@ -112,6 +115,8 @@ def _feeding_alone(layers: Layers, name: str, recurrent: str) -> str | None:
     for source in layers[name].sources:
         if source == recurrent or len(consumers(layers, source)) != 1:
             continue
+        if layers[name].sources.count(source) != 1:  # its bias would count twice
+            continue
         if layers[source].kind in _LINEAR:
             return source
         if layers[source].kind == "add":
@@ -122,22 +127,30 @@ def _feeding_alone(layers: Layers, name: str, recurrent: str) -> str | None:
 
 
 def dissolve_additions(layers: Layers) -> Layers:
-    """Several edges into a node are a sum in NIR: an addition becomes its operands.
-
-    Raises: `UnsupportedModuleError` where one tensor would be added twice.
-    """
+    """Several edges into a node are a sum in NIR: an addition becomes its operands."""
     result = dict(layers)
     for add in [layer for layer in layers.values() if layer.kind == "add"]:
-        sources = result[add.name].sources
-        if len(set(sources)) != len(sources):
-            raise refuse(add.path, "a tensor is added to itself", "double the weights before it")
-        for reader in consumers(result, add.name):
-            merged = [s for name in reader.sources for s in _expand(name, add.name, sources)]
-            if len(set(merged)) != len(merged):
-                raise refuse(
-                    add.path, "a tensor is added twice", "double the weights of the layer before it"
-                )
-        result = _remove(result, add.name, sources)
+        result = _remove(result, add.name, result[add.name].sources)
+    return result
+
+
+def count_repeated(layers: Layers) -> Layers:
+    """An edge is there once in NIR: a layer that reads another one n times reads n times it."""
+    result: Layers = {}
+    multiples: dict[tuple[str, int], str] = {}
+    for layer in layers.values():
+        sources = []
+        for source, count in Counter(layer.sources).items():
+            if count > 1 and (source, count) not in multiples:
+                name = f"{source}_times_{count}"
+                while name in layers or name in result:
+                    name += "_"
+                factor = {"factor": np.array(float(count))}
+                result[name] = Layer(name, layers[source].path, "multiple", (source,), factor)
+                multiples[source, count] = name
+            sources.append(multiples[source, count] if count > 1 else source)
+        repeated = len(sources) < len(layer.sources)
+        result[layer.name] = replace(layer, sources=tuple(sources)) if repeated else layer
     return result
 
 

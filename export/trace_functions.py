@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,21 +9,19 @@ from torch import fx, nn
 from torch.nn import functional
 
 from neurokd.errors import UnsupportedModuleError
-from neurokd.export.trace_layer import Described, Shape, refuse
+from neurokd.export.trace_layer import refuse
 from neurokd.export.trace_modules import describe
-from neurokd.export.trace_pool1d import average_pool_1d
 from neurokd.export.trace_steps import Steps
 from neurokd.export.trace_values import Signal
 
 _POOL = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-_Describe = Callable[[str, Any, Shape, int], Described | None]
 
-_FORMS: dict[Any, tuple[type[nn.Module], tuple[str, ...], _Describe]] = {
-    functional.avg_pool1d: (nn.AvgPool1d, _POOL, average_pool_1d),
-    functional.avg_pool2d: (nn.AvgPool2d, (*_POOL, "divisor_override"), describe),
-    functional.adaptive_avg_pool2d: (nn.AdaptiveAvgPool2d, ("output_size",), describe),
+_FORMS: dict[Any, tuple[type[nn.Module], tuple[str, ...]]] = {
+    functional.avg_pool1d: (nn.AvgPool1d, _POOL),
+    functional.avg_pool2d: (nn.AvgPool2d, (*_POOL, "divisor_override")),
+    functional.adaptive_avg_pool2d: (nn.AdaptiveAvgPool2d, ("output_size",)),
 }
-"""Functions without weights: their module, its settings in order, and what it becomes."""
+"""Functions without weights: their module, and its settings in order."""
 
 _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, torch.dropout)
 
@@ -39,13 +36,13 @@ def function(steps: Steps, node: fx.Node, path: str) -> Signal:
     source = steps.operand(node, path, 0)
     if node.target in _DROPOUTS:
         return _dropout(node, path, source)
-    kind, names, described_by = _FORMS[node.target]
+    kind, names = _FORMS[node.target]
     given = dict(zip(names, node.args[1:], strict=False))
     settings = given | {key: value for key, value in node.kwargs.items() if key != "input"}
     if any(isinstance(value, fx.Node) for value in settings.values()):
         raise refuse(path, f"the settings of {_name(node)!r} are not fixed", "pass numbers")
     shape = steps.table.shapes[source.layer]
-    described = described_by(path, kind(**settings), shape, steps.leading(node))
+    described = describe(path, kind(**settings), shape, steps.leading(node))
     name = f"{path}.{_name(node)}" if path else _name(node)
     return steps.stateless(name, path, described, (source,), repr(sorted(settings.items())))
 

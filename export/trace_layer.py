@@ -21,6 +21,7 @@ Kind = Literal[
     "linear",
     "conv",
     "scale",
+    "multiple",
     "norm",
     "pool",
     "flatten",
@@ -29,6 +30,7 @@ Kind = Literal[
     "cuba",
     "li",
     "threshold",
+    "delay",
     "accumulator",
     "output",
 ]
@@ -54,7 +56,8 @@ class Layer:
     """One operation: its arrays (weight, bias, scale, …) and its integers (stride, kernel, …).
 
     A ``norm`` is scale · x + shift for each channel; a ``pool`` is a sum over windows times the
-    scalar ``scale``; a ``li`` is v ← β v + x; a ``cuba`` filters its input with α before.
+    scalar ``scale``; a ``multiple`` is x times the scalar ``factor``, no weight of the module; a
+    ``li`` is v ← β v + x; a ``cuba`` filters its input with α before; a ``delay`` is one step.
     ``feeds_back`` names the neurons a recurrent layer returns to. Shapes are those of one sample,
     without time and batch.
     """

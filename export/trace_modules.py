@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from neurokd.export.trace_conv import describe_conv
 from neurokd.export.trace_layer import Described, Floats, Kind, Shape, refuse
 from neurokd.export.trace_neurons import STATES
+from neurokd.export.trace_pool1d import average_pool_1d
 from neurokd.neurons import LIF, Accumulator
 
 
@@ -200,6 +201,7 @@ HANDLERS: dict[type[nn.Module], Callable[[str, Any, Shape, int], Described | Non
     nn.Conv2d: _conv,
     nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
+    nn.AvgPool1d: average_pool_1d,
     nn.AvgPool2d: _average_pool,
     nn.AdaptiveAvgPool2d: _adaptive_pool,
     nn.Flatten: _flatten,
@@ -219,6 +221,5 @@ _REMEDIES: dict[type[nn.Module], str] = {
     nn.ReLU: "use a spiking neuron, or remove it: spikes are not negative",
     nn.LayerNorm: "use BatchNorm2d directly after a convolution",
     nn.MaxPool1d: "use a convolution with a stride",
-    nn.AvgPool1d: "use a convolution with a stride",
     nn.MultiheadAttention: "attention cannot be written in NIR",
 }

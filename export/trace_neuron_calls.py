@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import fx
 
+from neurokd.export.trace_late_reset import insert_late_reset
 from neurokd.export.trace_layer import refuse
 from neurokd.export.trace_modules import describe_recurrent
 from neurokd.export.trace_neurons import Neuron, describe_neuron, returned_states
@@ -80,14 +81,19 @@ def multi_step_neuron(
 def _insert(steps: Steps, path: str, neuron: Neuron, source: Signal) -> Signal:
     base = steps.table.unique(path)
     before = source.layer
+    chain = []
     for suffix, described in neuron.chain:
         name = steps.table.insert(steps.table.unique(f"{base}{suffix}"), path, described, (before,))
         steps.entry.setdefault(path, name)
         before = name
-    steps.spikes[path] = before
-    steps.neuron_shapes[path] = steps.table.shapes[before]
+        chain.append(name)
+    spikes = before
+    steps.spikes[path] = spikes
+    steps.neuron_shapes[path] = steps.table.shapes[spikes]
+    if neuron.late_reset:
+        before = insert_late_reset(steps.table, base, path, chain[-2], spikes)
     if neuron.recurrent is not None:
-        shape = steps.table.shapes[before]
+        shape = steps.table.shapes[spikes]
         described = describe_recurrent(f"{path}.recurrent", neuron.recurrent, shape)
         name = steps.table.insert(
             steps.table.unique(f"{base}_recurrent"), path, described, (before,)
@@ -102,4 +108,4 @@ def _insert(steps: Steps, path: str, neuron: Neuron, source: Signal) -> Signal:
             )
         steps.table.layers[name] = replace(steps.table.layers[name], feeds_back=entry.name)
         steps.table.layers[entry.name] = replace(entry, sources=(*entry.sources, name))
-    return Signal(before, None)
+    return Signal(spikes, None)

@@ -34,18 +34,21 @@ def returned_states(module: nn.Module) -> tuple[str, ...]:
 class Neuron:
     """A neuron layer in NIR: nodes one after the other, by suffix; the last one spikes.
 
-    ``recurrent`` leads from the last back into the first; it may have a bias.
+    ``recurrent`` leads from the last back into the first; it may have a bias. ``late_reset``: the
+    last two nodes hear of a spike a step after it (`trace_late_reset`), and so does ``recurrent``.
     """
 
     chain: tuple[tuple[str, Described], ...]
     recurrent: nn.Module | None
+    late_reset: bool = False
 
 
 def describe_neuron(path: str, cell: Any, shape: Shape, reset_none: ResetNone) -> Neuron:
     """α, β and threshold of every neuron, as a LIF, CubaLIF or IF, or LI and Threshold.
 
     Equation: i ← α i + x; v ← β v + i; s = 1[v > threshold]; v ← 0 if s (reset "none": v stays).
-    With α = 1 or β = 1 the synapse is a node of its own, since τ is then infinite.
+    With α = 1 or β = 1 the synapse is a node of its own, since τ is then infinite. RSynaptic
+    resets a step late, which takes nodes of its own: `trace_late_reset`.
 
     Raises: `UnsupportedModuleError`.
     """
@@ -67,9 +70,10 @@ def describe_neuron(path: str, cell: Any, shape: Shape, reset_none: ResetNone) -
     chain: list[tuple[str, Described]] = []
     arrays = {"beta": beta, "threshold": threshold}
     filtered = isinstance(cell, (snntorch.Synaptic, snntorch.RSynaptic))
+    late = resets_late(cell)
     if filtered:
         alpha = _parameter(path, "alpha", cell.alpha.clamp(0, 1), shape)
-        if _uniform(path, "alpha", alpha) or uniform:
+        if _uniform(path, "alpha", alpha) or uniform or late:
             chain.append(("_synapse", Described("li", {"beta": alpha})))
             filtered = False
         else:
@@ -78,9 +82,12 @@ def describe_neuron(path: str, cell: Any, shape: Shape, reset_none: ResetNone) -
         membrane = {name: value for name, value in arrays.items() if name != "threshold"}
         chain.append(("_membrane", Described("li", membrane)))
         chain.append(("", Described("threshold", {"threshold": threshold})))
+    elif late:
+        chain.append(("_membrane", Described("lif", arrays)))
+        chain.append(("", Described("threshold", {"threshold": np.broadcast_to(0.5, shape)})))
     else:
         chain.append(("", Described("cuba" if filtered else "lif", arrays)))
-    return Neuron(tuple(chain), getattr(cell, "recurrent", None))
+    return Neuron(tuple(chain), getattr(cell, "recurrent", None), late)
 
 
 def _uniform(path: str, name: str, values: Floats) -> bool:
@@ -114,14 +121,23 @@ def _check_behaviour(path: str, cell: Any, reset_none: ResetNone) -> None:
     """Refuses every setting that NIR's neurons cannot follow."""
     kept = cell.reset_mechanism == "none"
     stored = {"subtract": 0, "zero": 1, "none": 2}[cell.reset_mechanism]
+    always_late = isinstance(cell, snntorch.RSynaptic) and not _resets_at_once(type(cell))
+    # first, since the remedy of a later check would not hold for this neuron
+    if always_late and cell.init_hidden and not cell.reset_delay:
+        raise refuse(
+            path,
+            f"RSynaptic of snnTorch {snntorch.__version__} cannot run with init_hidden=True and "
+            "reset_delay=False",
+            "use reset_delay=True, which changes nothing else in this neuron",
+        )
+    settings = "reset_mechanism='zero'" + ("" if always_late else " and reset_delay=False")
     checks: Mapping[str, tuple[bool, str, str]] = {
         f"reset_mechanism={cell.reset_mechanism!r}": (
             cell.reset_mechanism == "zero" or (kept and reset_none == "threshold"),
             "a membrane that no spike resets has no neuron in NIR"
             if kept
             else "NIR's neurons reset to a value; subtraction keeps what exceeds the threshold",
-            "use reset_mechanism='zero'"
-            + (", or trace(..., reset_none='threshold') for LI and Threshold" if kept else ""),
+            f"use {settings}, and train with it" + (f", or {_AS_THRESHOLD}" if kept else ""),
         ),
         f"reset_mechanism_val={int(cell.reset_mechanism_val)}": (
             int(cell.reset_mechanism_val) == stored,
@@ -129,7 +145,7 @@ def _check_behaviour(path: str, cell: Any, reset_none: ResetNone) -> None:
             f"load weights of a neuron with reset_mechanism={cell.reset_mechanism!r}",
         ),
         f"reset_delay={cell.reset_delay}": (
-            kept or not cell.reset_delay,
+            kept or not cell.reset_delay or resets_late(cell),
             "NIR's neurons reset in the step of the spike, not one later",
             "use reset_delay=False, and train with it",
         ),
@@ -149,15 +165,12 @@ def _check_behaviour(path: str, cell: Any, reset_none: ResetNone) -> None:
     for found, (holds, reason, remedy) in checks.items():
         if not holds:
             raise refuse(path, reason, remedy, found)
-    if isinstance(cell, snntorch.RSynaptic) and not kept and not _resets_at_once(type(cell)):
-        raise refuse(
-            path,
-            f"RSynaptic of snnTorch {snntorch.__version__} ignores reset_delay=False and resets "
-            "a step late",
-            "use RLeaky, or reset_mechanism='none' with trace(..., reset_none='threshold')",
-        )
 
 
+_AS_THRESHOLD = (
+    'take LI and Threshold: reset_none="threshold" in trace, --reset-none threshold on the '
+    "command line"
+)
 _OTHER = "NIR's neurons have nothing of the kind"
 
 
@@ -165,6 +178,17 @@ def _is_step(spike_grad: Callable[[Tensor], Tensor]) -> bool:
     probe = torch.tensor([-1.0, 0.0, 1e-3, 1.0])
     with torch.no_grad():
         return torch.equal(spike_grad(probe), torch.tensor([0.0, 0.0, 1.0, 1.0]))
+
+
+def resets_late(cell: nn.Module) -> bool:
+    """Whether a neuron resets to zero in the step after its spike, and NIR can say so.
+
+    RSynaptic of snnTorch 1.0.0 does, with and without ``reset_delay``. That others do with
+    ``reset_delay=True`` is a choice of their user, and refused.
+    """
+    if not isinstance(cell, snntorch.RSynaptic) or cell.reset_mechanism != "zero":
+        return False
+    return bool(cell.reset_delay) or not _resets_at_once(type(cell))
 
 
 def _resets_at_once(kind: Any) -> bool:

@@ -37,6 +37,10 @@ def make_node(layer: Layer, arriving: Shape, dt: float, dtype: Any) -> Any:
         return _conv(layer, arriving, stored(arrays["weight"]), stored(bias))
     if layer.kind == "scale":
         return nir.Scale(stored(arrays["scale"]))
+    if layer.kind == "multiple":
+        return nir.Scale(stored(np.broadcast_to(arrays["factor"], arriving)))
+    if layer.kind == "delay":
+        return nir.Delay(stored(np.broadcast_to(dt, arriving)))
     if layer.kind == "pool":
         return nir.SumPool2d(*(np.array(pairs[k]) for k in ("kernel", "stride", "padding")))
     if layer.kind == "flatten":

@@ -28,10 +28,6 @@ def addition(steps: Steps, node: fx.Node, path: str) -> Signal:
             " + ".join(str(arg) for arg in node.args),
         )
     operands = (steps.operand(node, path, 0), steps.operand(node, path, 1))
-    if operands[0] == operands[1]:
-        raise refuse(
-            path, "a tensor is added to itself", "double the weights of the layer before it"
-        )
     shapes = [steps.table.shapes[operand.layer] for operand in operands]
     if shapes[0] != shapes[1]:
         raise refuse(

@@ -56,7 +56,7 @@ def check_unwrapped(root: nn.Module) -> None:
                 path, "this module's forward was replaced", "trace it before that is done", kind
             )
         # forward hooks may change values, and fx never calls those of layers
-        if hooks := _hooks(module):
+        if hooks := [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]:
             raise refuse(
                 path,
                 "a forward hook may change what this module computes",
@@ -80,16 +80,6 @@ def _check_finite(path: str, module: nn.Module) -> None:
             raise refuse(
                 path, f"{name!r} holds values that are not finite", "train or load it again"
             )
-
-
-def _hooks(module: nn.Module) -> list[Any]:
-    """Hooks before forward, and those behind it but for annotated observers, ``-> None``."""
-    behind = [
-        hook
-        for hook in module._forward_hooks.values()
-        if getattr(hook, "__annotations__", {}).get("return", hook) not in (None, "None")
-    ]
-    return [*module._forward_pre_hooks.values(), *behind]
 
 
 def _named(hook: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from neurokd.export.linear_maps import Floats
 
 _GOLDEN = 0.6180339887498949
+
+Columns = Sequence[NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,20 @@ class WeightGrid:
         return 1 << (9 - self.bits)
 
     @property
+    def lowest_exponent(self) -> int:
+        """The exponent down to which shifted weights are whole numbers, so that no sum is rounded:
+        (Σ W s) 2^e = Σ (W 2^e) s."""
+        return self.bits - 9
+
+    @property
     def top(self) -> int:
-        """The largest weight."""
+        """The largest weight; with 1 bit it is 0, and −256 the only other one."""
         return 256 - self.step
+
+    @property
+    def span(self) -> int:
+        """The magnitude that scales are searched around: `top`, with 1 bit the lowest weight's."""
+        return self.top or 256
 
 
 def round_weights(scaled: Floats, grid: WeightGrid) -> NDArray[np.int32]:
@@ -35,16 +49,23 @@ def round_weights(scaled: Floats, grid: WeightGrid) -> NDArray[np.int32]:
     return (np.clip(steps, -256 // grid.step, grid.top // grid.step) * grid.step).astype(np.int32)
 
 
-def round_matrix(scaled: Floats, grid: WeightGrid) -> NDArray[np.int32]:
+def shifted(weight: NDArray[np.int32], exponent: int) -> NDArray[np.int32]:
+    """W 2^e; exact for weights on a grid and an exponent that is not below its lowest."""
+    return weight << exponent if exponent >= 0 else weight >> -exponent
+
+
+def round_matrix(
+    scaled: Floats, grid: WeightGrid, repeated: Columns | None = None
+) -> NDArray[np.int32]:
     """Dense weights on the grid, the rounding of repeated columns diffused over them.
 
     Columns that repeat (all positions of a pooling window) are rounded so that their sum, not each
     of them, is nearest: n copies of w become copies of the two neighbours of w whose sum is n w to
     half a step. Which copies are rounded up is spread evenly, and differs from row to row.
-    A column that is alone is rounded as usual.
+    A column that is alone is rounded as usual. ``repeated``: what `repeated_columns` found.
     """
     result = round_weights(scaled, grid)
-    for columns in _repeated(scaled):
+    for columns in repeated_columns(scaled) if repeated is None else repeated:
         copies = len(columns)
         value = scaled[:, columns[0]] / grid.step
         total = np.rint(value * copies)
@@ -59,20 +80,20 @@ def round_matrix(scaled: Floats, grid: WeightGrid) -> NDArray[np.int32]:
     return result
 
 
-def diffused(error: Floats, matrix: Floats) -> Floats:
+def diffused(error: Floats, matrix: Floats, repeated: Columns | None = None) -> Floats:
     """The error of each weight once that of repeated columns has spread over them: their mean.
 
     Sources behind repeated columns are summed, so only the sum of their errors matters.
     """
     spread = error.copy()
-    for columns in _repeated(matrix):
+    for columns in repeated_columns(matrix) if repeated is None else repeated:
         spread[:, columns] = error[:, columns].mean(axis=1, keepdims=True)
     return spread
 
 
-def _repeated(matrix: Floats) -> list[list[int]]:
+def repeated_columns(matrix: Floats) -> Columns:
     """Groups of equal columns, those of more than one."""
     groups: dict[bytes, list[int]] = {}
     for index, column in enumerate(np.ascontiguousarray(matrix.T)):
         groups.setdefault(column.tobytes(), []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+    return [np.array(group, dtype=np.intp) for group in groups.values() if len(group) > 1]

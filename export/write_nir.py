@@ -24,8 +24,10 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> Path:
     A convolution's ``input_shape`` and a Flatten's ``input_type`` that the graph leaves open are
     filled in, since files cannot hold them open.
 
-    Raises: `UsageError` for a node whose name HDF5 would split ("/"), or what HDF5 cannot hold.
+    Raises: `UsageError` for a node whose name HDF5 would split ("/"), for numbers that are not
+    finite, which `read_nir` would refuse, and for what HDF5 cannot hold.
     """
+    _check_finite(graph)
     ready = _canonical(graph)
     stream = MemoryFile(_array_bytes(ready) + _STRUCTURE_BYTES)
     try:
@@ -39,6 +41,24 @@ def write_nir(graph: nir.NIRGraph, path: str | Path) -> Path:
             remedy="look for None or other objects in its metadata",
         ) from error
     return write_bytes(Path(path), stream.content)
+
+
+def _check_finite(graph: nir.NIRGraph, outer: str = "") -> None:
+    for key, node in graph.nodes.items():
+        name = f"{outer}.{key}" if outer else key
+        if isinstance(node, nir.NIRGraph):
+            _check_finite(node, name)
+            continue
+        for field, value in vars(node).items():
+            numbers = np.asarray(value if isinstance(value, (np.ndarray, np.generic, float)) else 0)
+            if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+                raise UsageError(
+                    f"{field} has values that are not finite",
+                    where=f"node {name!r}",
+                    expected="finite numbers",
+                    found=str(numbers[~np.isfinite(numbers)].flat[0]),
+                    remedy="train or load the network again",
+                )
 
 
 def _array_bytes(graph: nir.NIRGraph) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -90,3 +92,33 @@ def current_cannot_overflow(bound: int, du: int) -> bool:
     From rest |u| ≤ |a| 2⁶ · Σ ((4095 − du) / 4096)ⁿ = |a| 2⁶ · 4096 / (du + 1); rounding lowers it.
     """
     return (bound << STATE_SHIFT) * _DECAY_UNITY < _WRAP_AT * (du + 1)
+
+
+@dataclass(frozen=True)
+class LIFUpdate:
+    """One chip step of a LIF population; state (u, v), messages are its spikes (bool).
+
+    ``bias`` is (neurons,), or (samples, neurons) where every sample has its own. ``in_range``: u is
+    proven to stay within 24 bits (`current_cannot_overflow`).
+    """
+
+    du: int
+    dv: int
+    vth: int
+    bias: Tensor
+    in_range: bool
+
+    variables = ("u", "v")
+    dtype = torch.bool
+
+    def __call__(
+        self, state: dict[str, Tensor], a: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+        """State after the step, spikes, and by variable where it left its range."""
+        lost = {}
+        if self.in_range:
+            u = current_step_in_range(state["u"], a, self.du)
+        else:
+            u, lost["u"] = current_step(state["u"], a, self.du)
+        v, spikes, lost["v"] = voltage_step(state["v"], u, self.bias, self.dv, self.vth)
+        return {"u": u, "v": v}, spikes, lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,11 @@ from neurokd.errors import UsageError
 
 
 class StageFeatures:
-    """Keeps the last output of the module at path ``stage``."""
+    """Keeps the last output of the module at path ``stage``.
+
+    The hook by which it does so is gone with this object: a network that is traced or saved after
+    training is as it was before.
+    """
 
     def __init__(self, network: nn.Module, stage: str) -> None:
         try:
@@ -23,10 +28,13 @@ class StageFeatures:
                 found=repr(stage),
             ) from error
         self._output: Tensor | None = None
-        self._hook = module.register_forward_hook(self._keep)
+        kept = weakref.ref(self)  # else the network would keep this object, and so its hook
 
-    def _keep(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self._output = output
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if (features := kept()) is not None:
+                features._output = output
+
+        weakref.finalize(self, module.register_forward_hook(keep).remove)
 
     def take(self) -> Tensor:
         """The output of the latest forward pass; each is handed out once."""

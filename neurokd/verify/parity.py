@@ -199,7 +199,7 @@ def _emulated(
 
     return np.concatenate(
         [
-            emulate(net, net.padded(net.encode(batch, steps)), record=()).classes
+            emulate(net, net.padded(net.encode(batch, steps)), net.chip_steps(steps)).classes
             for batch in _batches("emulator", x, progress)
         ]
     )
@@ -231,8 +231,9 @@ def _on_lava(
             progress("lava", done, total)
 
     messages = net.padded(net.encode(x, steps))
-    expected = emulate(net, messages, record=RECORDABLE)
-    found = simulate_lava(net, messages, record=RECORDABLE, worker=worker, progress=tell)
+    total = net.chip_steps(steps)
+    expected = emulate(net, messages, total, record=RECORDABLE)
+    found = simulate_lava(net, messages, total, record=RECORDABLE, worker=worker, progress=tell)
     return found.classes, compare_runs(net, expected, found)
 
 

@@ -154,6 +154,19 @@ def recurrent_leaky() -> nn.Module:
     return nn.Sequential(nn.Linear(30, 40), cell, nn.Linear(40, 8), leaky(0.8, 0.4))
 
 
+def recurrent_synaptic() -> nn.Module:
+    """Its reset comes a step late, which takes a Delay, a Threshold and Scales in NIR."""
+    cell = snntorch.RSynaptic(
+        alpha=0.5,
+        beta=0.8,
+        linear_features=40,
+        init_hidden=True,
+        spike_grad=triangle(),
+        reset_mechanism="zero",
+    )
+    return nn.Sequential(nn.Linear(30, 40), cell, nn.Linear(40, 8), leaky(0.8, 0.4))
+
+
 def with_average_pool(graph: nir.NIRGraph) -> nir.NIRGraph:
     """The same network as people write it: AvgPool2d instead of a folded SumPool2d."""
     nodes = dict(graph.nodes)
@@ -278,6 +291,7 @@ def cases() -> tuple[Case, ...]:
         Case("recurrent, no bias", recurrent(0), row, jelly | norse),
         Case("recurrent, traced (RLeaky)", traced(9, recurrent_leaky, (30,)), row, jelly | norse),
         Case("recurrent, with a bias", recurrent(0, 0.05), row, {}),
+        Case("recurrent, traced (RSynaptic)", traced(9, recurrent_synaptic, (30,)), row, {}),
         Case("convolution", traced(1, conv, (2, 8, 10)), image, jelly | norse),
         Case("pooling (SumPool2d, folded)", pooled, image, jelly | norse),
         Case(

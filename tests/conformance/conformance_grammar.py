@@ -36,6 +36,19 @@ class Added(nn.Module):
         return y
 
 
+class AddedTwice(nn.Module):
+    """z = f(x) + x; g(z) + z + x: what comes in counts twice, or three times."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, often: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.often = first, second, often
+
+    def forward(self, x: Tensor) -> Tensor:
+        z: Tensor = self.first(x) + x
+        y: Tensor = self.second(z) + z + x
+        return y + x if self.often else y
+
+
 class Called(nn.Module):
     """A function of torch, as people call it in forward."""
 
@@ -87,6 +100,8 @@ def _convolution(draw: Draw, shape: Shape, out: int, same: bool = False) -> nn.M
 def _pool(draw: Draw, axes: int) -> nn.Module:
     stride, padding = draw(st.integers(1, 2)), draw(st.integers(0, 1))
     if axes == 1:
+        if draw(st.booleans()):
+            return nn.AvgPool1d(2, stride, padding)
         return Called(lambda x: functional.avg_pool1d(x, 2, stride, padding))
     if draw(st.booleans()):
         return Called(lambda x: functional.avg_pool2d(x, 2, stride=stride, padding=padding))
@@ -107,9 +122,12 @@ def _layers(draw: Draw, shape: Shape) -> list[nn.Module]:
         if draw(st.booleans()):
             found.append(nn.BatchNorm1d(features))
         return [*found, nn.Dropout(0.5)] if draw(st.booleans()) else found
-    kind = draw(st.sampled_from(["conv", "conv", "residual", "pool", "flatten"]))
+    kind = draw(st.sampled_from(["conv", "conv", "residual", "twice", "pool", "flatten"]))
     if kind == "conv":
         return [_convolution(draw, shape, draw(st.integers(1, 4)))]
+    if kind == "twice":
+        ways = [_convolution(draw, shape, shape[0], same=True) for _ in range(2)]
+        return [AddedTwice(ways[0], ways[1], draw(st.booleans()))]
     if kind == "residual":
         out = draw(st.sampled_from([shape[0], 3]))
         identity = out == shape[0] and draw(st.booleans())

@@ -20,7 +20,13 @@ def smallest_margin(graph: nir.NIRGraph, run: NIRRun) -> float:
 
     Where a loop hands on what its source put out a step before, that is 0 before the first step.
     """
-    late = feedback_edges(list(graph.edges))
+    dt = graph_dt(graph)
+    delays = {
+        name
+        for name, node in graph.nodes.items()
+        if isinstance(node, nir.Delay) and node.delay.min() > dt / 2
+    }
+    late = feedback_edges(graph.edges, delays)
     sources = predecessors(graph)
     smallest = float("inf")
     for name, node in graph.nodes.items():

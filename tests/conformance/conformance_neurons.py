@@ -26,19 +26,20 @@ def uniform(shape: Shape, low: float, high: float) -> Tensor:
 def random_neuron(draw: Draw, shape: Shape, hidden: bool) -> nn.Module:
     """One layer of neurons; each with parameters of its own, or all with the same.
 
-    RSynaptic of snnTorch 1.0.0 resets a step late, and is here without a reset only.
+    RSynaptic resets to zero a step late, or not at all.
     """
     image = len(shape) == 3
     kind = draw(st.sampled_from([*KINDS, *(FLAT if len(shape) == 1 else ("conv",) * image)]))
     own = shape if draw(st.booleans()) else ()
-    kept = kind in ("kept", "rsynaptic", "rsynaptic one to one")
+    delayed = kind in ("rsynaptic", "rsynaptic one to one")
+    kept = kind == "kept" or (delayed and draw(st.booleans()))
     parameters: dict[str, Any] = {
         "beta": 1.0 if kind == "integrate" else uniform(own, 0.1, 0.95),
         "threshold": uniform(own, 0.2, 1.0),
         "spike_grad": triangle(),
         "init_hidden": hidden,
         "reset_mechanism": "none" if kept else "zero",
-        "reset_delay": kept,
+        "reset_delay": kept or delayed,
     }
     alpha = uniform(own, 0.1, 0.9)
     back = uniform(own, -0.7, 0.3)

@@ -20,8 +20,8 @@ from neurokd.export.nir_profile import with_profile
 from neurokd.neurons.surrogate import triangle
 
 MARGIN = 1e-9
-KINDS = ("LIF", "IF", "CubaLIF", "LI", "CubaLI", "Threshold", "Scale", "Affine", "Linear")
-KINDS += ("Conv1d", "Conv2d", "SumPool2d", "Flatten")
+KINDS = ("LIF", "IF", "CubaLIF", "LI", "CubaLI", "Threshold", "Scale", "Delay", "Affine", "Linear")
+KINDS += ("Conv1d", "Conv2d", "SumPool2d", "Flatten", "added twice")
 
 
 def check(network: RandomNetwork, folder: Path, tally: Counter[str]) -> None:
@@ -43,6 +43,7 @@ def check(network: RandomNetwork, folder: Path, tally: Counter[str]) -> None:
     tally["with and without spikes"] += bool(0 < expected.mean() < 1)
     for node in graph.nodes.values():
         tally[type(node).__name__] += 1
+    tally["added twice"] += any("_times_" in name for name in graph.nodes)
 
 
 def run_property(examples: int) -> Counter[str]:

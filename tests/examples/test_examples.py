@@ -7,15 +7,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
+TRAIN = {ROOT / "examples" / "01_distill_and_deploy.py"}
 
 
-def test_there_are_examples() -> None:
-    assert [path.name for path in EXAMPLES] == ["01_distill_and_deploy.py"]
+def _parameter(path: Path) -> object:
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.training] * (path in TRAIN))
 
 
-@pytest.mark.training
+def test_examples_are_numbered_in_order() -> None:
+    assert len(EXAMPLES) >= 5
+    assert [int(path.name[:2]) for path in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [_parameter(path) for path in EXAMPLES])
 def test_example(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -92,3 +92,21 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert main(["export", str(run_copy), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_whose_teacher_is_elsewhere_asks_for_it(
+    run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = run_copy / "config.toml"
+    text.write_text(text.read_text() + "\n[distill]\nsamd = 1.0\n")
+    assert main(["export", str(run_copy), "--target", "loihi", "--finetune"]) == 2
+    assert "give --teacher RUN" in capsys.readouterr().err
+
+
+def test_what_is_not_a_run_cannot_be_fine_tuned(
+    run_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run_copy), "--target", "nir", "--out", str(tmp_path)]) == 0
+    words = ["export", str(tmp_path / "network.nir"), "--target", "loihi", "--finetune"]
+    assert main([*words, "--data", "mnist-subset"]) == 2
+    assert "only a run can be fine-tuned" in capsys.readouterr().err

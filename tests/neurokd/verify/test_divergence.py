@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 from neurokd.errors import BackendFailedError
 from neurokd.hardware.counts import Counts
+from neurokd.hardware.emulator import emulate
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
+from neurokd.hardware.population import (
+    CurrentInputPopulation,
+    InputPopulation,
+    LIFPopulation,
+    SigmaDeltaPopulation,
+    SigmaPopulation,
+)
 from neurokd.hardware.projection import DenseProjection
-from neurokd.hardware.run import Run
+from neurokd.hardware.run import RECORDABLE, Run
 from neurokd.verify.divergence import compare_runs
 from neurokd.verify.verdict import Divergence
 
@@ -139,3 +146,30 @@ def test_another_shape_is_refused() -> None:
     other["hidden"]["v"] = other["hidden"]["v"][:2]
     with pytest.raises(BackendFailedError, match="different shapes"):
         compare_runs(network(), run("emulator", records()), run("lava", other))
+
+
+def test_state_of_sigma_delta_neurons_and_of_driven_inputs_is_compared() -> None:
+    net = DeployedNetwork(
+        (
+            CurrentInputPopulation("in", (2,), dv=0, vth=1),
+            SigmaDeltaPopulation("a", (2,), 1, np.zeros(2, np.int32)),
+            SigmaPopulation("out", (2,)),
+        ),
+        (
+            DenseProjection("w", "in", "a", np.full((2, 2), 2, np.int32)),
+            DenseProjection("x", "a", "out", np.full((2, 2), 2, np.int32)),
+        ),
+        "out",
+        "loihi2",
+        steps=STEPS,
+    )
+    x = np.full((BATCH, 2), 9, np.int32)
+    one, other = (emulate(net, x, 6, record=RECORDABLE) for _ in range(2))
+    identity = compare_runs(net, one, other)
+    assert identity.identical
+    assert identity.populations == ("in", "a", "out")
+    assert identity.compared == 6 * BATCH * 2 * (3 + 5 + 2)
+    other.records["a"]["residue"][4, 1, 0] += 1
+    divergence = compare_runs(net, one, other).first_divergence
+    assert divergence is not None
+    assert (divergence.population, divergence.variable, divergence.step) == ("a", "residue", 5)

@@ -81,6 +81,7 @@ class FakeLava(ModuleType):
         self,
         net: DeployedNetwork,
         x: NDArray[Any],
+        steps: int,
         record: tuple[str, ...],
         worker: Any,
         progress: Any,
