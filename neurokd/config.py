@@ -127,11 +127,18 @@ class TrainConfig(_Section):
     teacher: str | None = Field(
         default=None, description="preset or file that trains the teacher when none is given"
     )
+    qat: bool = Field(
+        default=False, description="train on in the deployed integers once the student is trained"
+    )
+    qat_epochs: int = Field(default=4, ge=1, description="epochs of that, at a tenth of the rate")
+    weight_bits: int = Field(default=8, ge=1, le=8, description="bits of a weight on the chip")
 
     @model_validator(mode="after")
     def _distillation_is_for_students(self) -> TrainConfig:
         if self.role == "teacher" and (self.distill or self.teacher):
             raise ValueError("a teacher is not distilled: remove distill and teacher")
+        if self.role == "teacher" and self.qat:
+            raise ValueError("a teacher is not deployed: remove qat")
         return self
 
 

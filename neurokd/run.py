@@ -21,6 +21,8 @@ WEIGHTS = "model.safetensors"
 RUNS = Path("runs")
 DERIVED = (
     WEIGHTS,
+    "quantisation.json",
+    "finetune",
     "nir",
     "loihi",
     "onnx",

@@ -1,163 +1,150 @@
-"""Fine-tuning with quantisation in the loop: the student learns on the chip's own weights."""
+"""Quantisation-aware fine-tuning: the student learns as the integer network it is deployed as."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import nn
 
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData
 from neurokd.errors import UnsupportedModuleError
-from neurokd.export.lower import chip_scales
-from neurokd.export.pass_scale_search import BIAS_LIMIT
+from neurokd.export.lower import PASSES, lower, lowering
+from neurokd.export.lowering import Lowering
+from neurokd.export.trace import trace
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.projection import ConvProjection
+from neurokd.hardware.population import LIFPopulation
+from neurokd.hardware.sparse_projection import SparseProjection
 from neurokd.run import RunFolder
 from neurokd.training.fit import Progress, fit
 from neurokd.training.objective import make_objective
+from neurokd.training.quantise_network import QuantisedNetwork
+from neurokd.training.quantise_write_back import write_back
+
+CALIBRATION_SAMPLES = 256
+RATE_SHARE = 0.1
+"""Learning rate of fine-tuning, as a share of the recipe's."""
+_READOUT_MARGIN = 0.8
+"""Share of its proven limit that an accumulator's scale may use, since its weights will change."""
 
 
-class ChipWeight(nn.Module):
-    """Weights as the chip stores them, in floats; the gradient passes straight through.
+@dataclass(frozen=True)
+class Quantisation:
+    """The grid that a student was trained on: with it, lowering gives the trained integers."""
 
-    Equation: w ← step · clip(round(A w / step), −256 / step, 256 / step − 1) / A, ∂w_chip/∂w := 1,
-    with A the integers of a weight of 1 and step = 2^(9 − bits).
-    Source: straight-through estimator, Bengio et al. 2013 (arXiv 1308.3432).
-    """
+    weight_bits: int | Mapping[str, int]
+    scales: Mapping[str, float]
+    exponents: Mapping[str, int]
 
-    def __init__(self, scale: float, bits: int) -> None:
-        super().__init__()
-        self.scale = scale
-        self.step = 1 << (9 - bits)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        edge = 256 // self.step
-        steps = torch.round(weight.detach() * self.scale / self.step).clamp(-edge, edge - 1)
-        return weight + (steps * self.step / self.scale - weight.detach())
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `neurokd.export.lower.lower`; plain values, fit for JSON."""
+        return asdict(self)
 
 
-class ChipBias(nn.Module):
-    """Biases held within what the chip can add in a step: |b| ≤ limit."""
+@dataclass(frozen=True)
+class Finetuned:
+    """A student on the chip's grid, the grid, and the network that it is deployed as."""
 
-    def __init__(self, limit: float) -> None:
-        super().__init__()
-        self.limit = limit
-
-    def forward(self, bias: Tensor) -> Tensor:
-        return bias.clamp(-self.limit, self.limit)
+    student: nn.Module
+    quantisation: Quantisation
+    deployed: DeployedNetwork
 
 
 def finetune(
     student: nn.Module,
-    net: DeployedNetwork,
     config: TrainConfig,
     data: LabelledData,
     folder: RunFolder,
     *,
+    weight_bits: int | Mapping[str, int] = 8,
     teacher: nn.Module | None = None,
-    epochs: int = 2,
+    epochs: int = 4,
+    chip: str = "loihi2",
+    resume: bool = False,
     progress: Progress | None = None,
-) -> nn.Module:
-    """A student whose convolution weights lie on the integer grid that ``net`` was lowered to.
+) -> Finetuned:
+    """Train on in the deployed integers: weights, decays, thresholds and biases are the chip's.
 
-    Batch normalisation is folded first, as lowering does it, and stays folded: afterwards it only
-    adds a bias. The losses of ``config`` stay on, at a tenth of its learning rate. Lowered with
-    ``scales=trained_scales(net)`` the result's convolutions have no rounding error. ``student`` is
-    left as it is; checkpoint and metrics go to ``folder``.
+    The forward pass is `QuantisedNetwork`, the arithmetic of the emulator; gradients pass straight
+    through every rounding. The losses of ``config`` stay on, at a tenth of its learning rate, in a
+    cycle of their own over ``epochs``. Scales are those that lowering finds for the student as it
+    is. ``student`` is left as it is; checkpoint and metrics go to ``folder``.
 
-    Raises: `UnsupportedModuleError` when no convolution of the student is found in ``net``.
+    Raises: `UnsupportedModuleError` for a network whose layers fine-tuning does not cover; what
+    lowering raises.
     """
-    trainee = copy.deepcopy(student)
-    convolutions = dict(_folded(trainee))
-    bits = int(net.metadata["lowering"]["weight_bits"])
-    scales = _weight_scales(net)
-    quantised = {name: conv for name, conv in convolutions.items() if name in scales}
-    if not quantised:
-        raise UnsupportedModuleError(
-            "no convolution of the network belongs to a projection of the deployed network",
-            where=type(student).__name__,
-            expected=", ".join(scales),
-            found=", ".join(convolutions) or "no convolution with batch normalisation",
-        )
-    targets = {p.name: chip_scales(net)[p.target] for p in net.projections}
-    for name, convolution in quantised.items():
-        parametrize.register_parametrization(
-            convolution, "weight", ChipWeight(scales[name], bits), unsafe=True
-        )
-        parametrize.register_parametrization(
-            convolution, "bias", ChipBias(BIAS_LIMIT / targets[name]), unsafe=True
-        )
+    graph = trace(student, torch.zeros(1, *data.sample_shape), steps=config.steps)
+    arguments: dict[str, Any] = {
+        "chip": chip,
+        "calibration": data.first(CALIBRATION_SAMPLES).x,
+        "steps": config.steps,
+    }
+    trainee = quantised_network(lowering(graph, **arguments, weight_bits=weight_bits))
     recipe = config.recipe.model_copy(
-        update={"epochs": epochs, "learning_rate": config.recipe.learning_rate / 10}
+        update={"epochs": epochs, "learning_rate": RATE_SHARE * config.recipe.learning_rate}
     )
     config = config.model_copy(update={"recipe": recipe})
     objective = make_objective(config, trainee, teacher)
-    fit(trainee, objective, data, config, folder, progress=progress)
-    result = copy.deepcopy(student)
-    with torch.no_grad():
-        _write_back(trainee, result)
-    return result.eval()
+    fit(trainee, objective, data, config, folder, resume=resume, progress=progress)
+    result = write_back(trainee, graph, student)
+    quantisation = Quantisation(weight_bits, trainee.scales, trainee.exponents)
+    traced = trace(result, torch.zeros(1, *data.sample_shape), steps=config.steps)
+    deployed = lower(traced, **arguments, **quantisation.arguments())
+    require_same_integers(trainee, deployed)
+    return Finetuned(result, quantisation, deployed)
 
 
-def trained_scales(net: DeployedNetwork) -> dict[str, float]:
-    """The scales that `finetune` trains for: those of populations behind a convolution."""
-    targets = {p.target for p in net.projections if isinstance(p, ConvProjection)}
-    return {name: scale for name, scale in chip_scales(net).items() if name in targets}
+def quantised_network(state: Lowering) -> QuantisedNetwork:
+    """The trainable form of a finished lowering, with its scales.
+
+    Projections are taken as they are composed, before shortcuts are balanced by delays and relays:
+    without the populations' own delays both compute the same.
+    """
+    composed = Lowering(graph=state.graph, options=state.options)
+    for name, transform in PASSES:
+        if name == "balance":
+            break
+        composed = transform(composed)
+    return QuantisedNetwork(replace(state, scales=_with_margin(state)), composed.floats)
 
 
-def _weight_scales(net: DeployedNetwork) -> dict[str, float]:
-    """For each convolutional projection the integers of a weight of 1."""
-    populations: dict[str, Any] = net.metadata["lowering"]["populations"]
-    scales = {k: v for note in populations.values() for k, v in note["weight_scale"].items()}
-    return {p.name: scales[p.name] for p in net.projections if isinstance(p, ConvProjection)}
+def _with_margin(state: Lowering) -> Mapping[str, float]:
+    scales = dict(state.scales)
+    for population in state.floats.neurons:
+        if state.report[population.name].get("limited_by") == "proof":
+            scales[population.name] *= _READOUT_MARGIN
+    return scales
 
 
-def _pairs(network: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
-    """Every convolution followed by batch normalisation, under the convolution's NIR name."""
-    for path, module in network.named_modules():
-        if (
-            isinstance(module, nn.Sequential)
-            and len(module) == 2
-            and isinstance(module[0], nn.Conv2d)
-            and isinstance(module[1], nn.BatchNorm2d)
+def require_same_integers(trained: QuantisedNetwork, net: DeployedNetwork) -> None:
+    """Raise `UnsupportedModuleError` unless the deployed network is what was trained."""
+    for neurons in trained.populations():
+        own, found = neurons.deployed, net.population(neurons.neuron.name)
+        assert isinstance(found, LIFPopulation)
+        if (own.vth, own.dv, own.du) != (found.vth, found.dv, found.du) or not np.array_equal(
+            own.bias, found.bias
         ):
-            yield f"{path}.0".replace(".", "_"), module
+            raise _differs(f"population {own.name!r}")
+    projections = {p.name: p for p in net.projections}
+    for weights in trained.projections():
+        projection = projections[weights.projection.name]
+        found_integers = projection.weight * 2.0**projection.weight_exp
+        integers = weights.integers() * 2.0**weights.exponent
+        if isinstance(projection, SparseProjection):  # a kernel whose taps were written out
+            same = bool(np.isin(found_integers, integers).all())
+        else:
+            same = np.array_equal(found_integers, integers)
+        if not same:
+            raise _differs(f"projection {projection.name!r}")
 
 
-def _folded(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    """Fold every pair in place; the normalisation becomes an identity."""
-    for name, pair in list(_pairs(network)):
-        fused = fuse_conv_bn_eval(pair[0].eval(), pair[1].eval())  # type: ignore[arg-type, type-var]
-        pair[0], pair[1] = fused, nn.Identity()
-        yield name, fused  # type: ignore[misc]
-
-
-def _write_back(trainee: nn.Module, result: nn.Module) -> None:
-    """Put the folded network's weights into one that still has its batch normalisation."""
-    for name, pair in _pairs(result):
-        path = next(p for p, m in result.named_modules() if m is pair)
-        trained = trainee.get_submodule(f"{path}.0")
-        convolution, norm = pair[0], pair[1]
-        assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d), name
-        weight, bias = trained.weight, trained.bias
-        assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
-        convolution.weight.copy_(weight)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        norm.running_mean.zero_()
-        norm.running_var.fill_(1.0 - norm.eps)  # so that it divides by 1
-        norm.weight.fill_(1.0)
-        norm.bias.copy_(bias)
-        if convolution.bias is not None:
-            convolution.bias.zero_()
-    own = dict(result.named_parameters())
-    inside = {id(p) for _, pair in _pairs(result) for p in pair.parameters()}
-    for path, parameter in trainee.named_parameters():
-        if path in own and id(own[path]) not in inside:
-            own[path].copy_(parameter)
+def _differs(where: str) -> UnsupportedModuleError:
+    return UnsupportedModuleError(
+        "the student's layers cannot hold what was learnt in integers",
+        where=where,
+        remedy="export without fine-tuning",
+    )

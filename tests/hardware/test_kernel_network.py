@@ -61,7 +61,11 @@ def delays(rng: np.random.Generator, shape: tuple[int, ...], largest: int) -> An
 def test_dense_at_any_activity_and_size(hidden: int, share: float) -> None:
     # 784 and 600 fill more than one tile, block of 64 and group of int16; 17 and 1 none of them.
     rng = np.random.default_rng(hidden)
-    options: dict[str, Any] = {"dv": 400, "bias_mant": rng.integers(500, 4000, hidden), "bias_exp": 7}
+    options: dict[str, Any] = {
+        "dv": 400,
+        "bias_mant": rng.integers(500, 4000, hidden),
+        "bias_exp": 7,
+    }
     net = network(
         [InputPopulation("in", (784,)), lif("a", (hidden,), vth=900, **options), lif("out", (3,))],
         [

@@ -1,35 +1,46 @@
+"""What leaves fine-tuning is already the deployed network."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from neurokd.config import RecipeConfig, TrainConfig
 from neurokd.data import LabelledData, load_data
+from neurokd.errors import UnsupportedModuleError
 from neurokd.export.lower import lower
 from neurokd.export.trace import trace
+from neurokd.hardware.emulator import emulate
 from neurokd.hardware.network import DeployedNetwork
+from neurokd.models import ResNet
+from neurokd.neurons import LIF, Accumulator, PerStep
 from neurokd.run import RunFolder
-from neurokd.training.evaluate import predict
-from neurokd.training.finetune import ChipWeight, finetune, trained_scales
+from neurokd.training.finetune import Finetuned, finetune
 from neurokd.verify import verify
 
 pytestmark = pytest.mark.training
-BITS = 3
+BITS = 2
 
 
-def _lower(
-    student: torch.nn.Module, data: LabelledData, scales: dict[str, float] | None = None
-) -> DeployedNetwork:
-    graph = trace(student, torch.zeros(1, 1, 28, 28), steps=4)
-    return lower(graph, calibration=data.first(64).x, steps=4, weight_bits=BITS, scales=scales)
+def lowered(student: nn.Module, data: LabelledData, **options: object) -> DeployedNetwork:
+    graph = trace(student, torch.zeros(1, *data.sample_shape), steps=4)
+    return lower(graph, calibration=data.first(256).x, steps=4, **options)  # type: ignore[arg-type]
 
 
-def test_chip_weights_by_hand() -> None:
-    weight = torch.tensor([0.26, -0.24, 5.0, -5.0], requires_grad=True)
-    out = ChipWeight(scale=100.0, bits=8)(weight)
-    # A w / 2 = 13, −12, 250 → 127, −250 → −128; times 2 / 100
-    assert torch.allclose(out, torch.tensor([0.26, -0.24, 2.54, -2.56]))
-    out.sum().backward()
-    assert weight.grad is not None and weight.grad.tolist() == [1.0] * 4
+def accuracy(net: DeployedNetwork, data: LabelledData) -> float:
+    return float((emulate(net, net.padded(net.encode(data.x))).classes == data.y).mean())
+
+
+def assert_exported_alike(tuned: Finetuned, data: LabelledData) -> None:
+    again = lowered(tuned.student, data, **tuned.quantisation.arguments())
+    assert len(again.projections) == len(tuned.deployed.projections)
+    for before, after in zip(tuned.deployed.projections, again.projections, strict=True):
+        np.testing.assert_array_equal(before.weight, after.weight)
+    assert tuned.deployed.populations[1:] and again.output == tuned.deployed.output
 
 
 def test_what_is_trained_is_what_is_deployed(
@@ -37,24 +48,80 @@ def test_what_is_trained_is_what_is_deployed(
 ) -> None:
     run = RunFolder(trained_run)
     student, data = run.load_model(), load_data(tiny_data)
-    before = _lower(student, data)
+    before = lowered(student, data, weight_bits=BITS)
     weights = {k: v.clone() for k, v in student.state_dict().items()}
-    tuned = finetune(student, before, run.config(), data, RunFolder(tmp_path / "f"), epochs=4)
+    tuned = finetune(
+        student, run.config(), data, RunFolder(tmp_path / "f"), weight_bits=BITS, epochs=4
+    )
     assert all(torch.equal(weights[k], v) for k, v in student.state_dict().items())
-    after = _lower(tuned, data, trained_scales(before))
-    notes = {
-        name: net.metadata["lowering"]["populations"] for name, net in (("b", before), ("a", after))
-    }
-    for population in ("stages_0_1", "stages_1_1"):
-        assert notes["b"][population]["rms_weight_error"] > 1e-3
-        assert notes["a"][population]["rms_weight_error"] < 1e-6
+    assert_exported_alike(tuned, data)
+    for name, note in tuned.deployed.metadata["lowering"]["populations"].items():
+        assert note["rms_weight_error"] < 1e-6, name
+        assert all(layer["bits"] == BITS for layer in note["projections"].values())
+        # the float student that is left spikes as the integers do
+        assert note.get("spike_agreement", 1.0) > 0.999, name
+    assert accuracy(tuned.deployed, data) > accuracy(before, data) + 0.1
+    # its readout has one weight for all positions of the pool, the chip copies that differ
+    rows = {r.backend: r for r in verify(tuned.student, tuned.deployed, data, ["emulator"]).rows}
+    assert (rows["emulator"].agreement or 0) > 0.8
 
-    def difference(model: torch.nn.Module, net: DeployedNetwork) -> float:
-        rows = {row.backend: row for row in verify(model, net, data, ["emulator"]).rows}
-        agreement = rows["emulator"].agreement
-        assert agreement is not None
-        return agreement
 
-    assert difference(tuned, after) > difference(student, before)
-    right = predict(tuned, data, 4).argmax(1).numpy() == data.y
-    assert float(right.mean()) > 0.5  # it has learnt something: agreement is no coincidence
+def test_a_run_that_was_interrupted_ends_in_the_same_weights(
+    trained_run: Path, tiny_data: str, tmp_path: Path
+) -> None:
+    run = RunFolder(trained_run)
+    student, data = run.load_model(), load_data(tiny_data).first(32)
+    folder = RunFolder(tmp_path / "f")
+
+    def stop(done: int, total: int, said: str) -> None:
+        if done == 6:  # in the second of two epochs of four batches
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(student, run.config(), data, folder, epochs=2, progress=stop)
+    resumed = finetune(student, run.config(), data, folder, epochs=2, resume=True)
+    whole = finetune(student, run.config(), data, RunFolder(tmp_path / "w"), epochs=2)
+    for a, b in zip(resumed.deployed.projections, whole.deployed.projections, strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)
+
+
+@pytest.mark.parametrize("hidden", [None, 16])
+def test_a_residual_student_with_its_shortcuts_and_head(hidden: int | None, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    student = ResNet((1, 1, 1), in_channels=1, hidden=hidden, spiking=True)
+    generator = np.random.default_rng(1)
+    data = LabelledData(
+        "noise", generator.random((32, 1, 8, 8)).astype(np.float32), generator.integers(0, 10, 32)
+    )
+    for _ in range(20):
+        student(torch.from_numpy(data.x).expand(4, *data.x.shape))
+    config = TrainConfig(role="student", recipe=RecipeConfig(batch_size=16, max_shift=0))
+    tuned = finetune(
+        student.eval(), config, data, RunFolder(tmp_path), weight_bits={"stem_0_layer_0": 4}
+    )
+    assert_exported_alike(tuned, data)
+    assert tuned.deployed.latency > 5
+
+
+def test_a_layer_that_cannot_hold_what_is_learnt_is_refused(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        """One linear layer that stands for two projections."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = PerStep(nn.Linear(6, 6))
+            self.first, self.second, self.readout = LIF(), LIF(), Accumulator()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.readout(
+                self.layer(self.second(self.layer(self.first(self.layer(x)))))
+            )
+            return answer
+
+    torch.manual_seed(0)
+    data = LabelledData(
+        "noise", np.random.default_rng(0).random((32, 6)).astype(np.float32), np.zeros(32, int)
+    )
+    config = TrainConfig(role="student", recipe=RecipeConfig(batch_size=16, max_shift=0))
+    with pytest.raises(UnsupportedModuleError, match="export without fine-tuning"):
+        finetune(Twice().eval(), config, data, RunFolder(tmp_path), epochs=1)
