@@ -11,7 +11,6 @@ import typer
 
 from neurokd.cli import console
 from neurokd.cli.export import export_loihi, export_nir, export_onnx
-from neurokd.cli.finetune import finetune_run
 from neurokd.cli.options import Json
 from neurokd.cli.profile import profile_source
 from neurokd.cli.run_place import place
@@ -21,6 +20,7 @@ from neurokd.cli.verify import DOES_NOT_HOLD, print_verdict, verify_source
 from neurokd.config import read_config
 from neurokd.hardware.lava_environment import lava_status
 from neurokd.run import RunFolder
+from neurokd.training.finetune_run import finetune_run
 
 STUDENT, ALONE = "mnist-student", "mnist-student-alone"
 LAVA_SAMPLES = 50
@@ -57,12 +57,13 @@ def run(
     source = Source(str(folder.path), run=folder)
     deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP)
     lost = training_loss(source)
-    if config.qat or abs(lost) > TOLERANCE:
+    if abs(lost) > TOLERANCE:
         console.message(
             f"  the integers cost {100 * lost:.1f} points of training accuracy; "
             "fine-tuning with quantisation in the loop"
         )
-        finetune_run(folder, teacher, config.weight_bits, DEFAULT_CHIP)
+        with console.steps("fine-tuning") as tell:
+            finetune_run(folder, teacher, config.weight_bits, DEFAULT_CHIP, progress=tell)
         source = Source(str(folder.path), run=folder)
         deployed = export_loihi(source, folder.path / "loihi", DEFAULT_CHIP)
     export_nir(source, folder.path / "nir")

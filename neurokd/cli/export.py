@@ -142,8 +142,8 @@ def _finetuned(source: Source, teacher: Path | None, weight_bits: int | None, ch
     """The run once its student has trained on in integers."""
     from dataclasses import replace
 
-    from neurokd.cli.finetune import finetune_run
     from neurokd.cli.train import needs_teacher, own_teacher, teacher_for
+    from neurokd.training.finetune_run import finetune_run
 
     if source.run is None:
         raise UsageError(
@@ -156,7 +156,9 @@ def _finetuned(source: Source, teacher: Path | None, weight_bits: int | None, ch
     guide = None
     if needs_teacher(config, teacher):
         guide = teacher_for(config, teacher, source.run) if teacher else own_teacher(source.run)
-    finetune_run(source.run, guide, weight_bits or config.weight_bits, chip)
+    bits = weight_bits or config.weight_bits
+    with console.steps(f"fine-tuning, {bits} bits") as tell:
+        finetune_run(source.run, guide, bits, chip, progress=tell)
     return replace(source)
 
 
@@ -169,8 +171,8 @@ def export_loihi(
     """
     import json
 
-    from neurokd.cli.finetune import recorded_quantisation
     from neurokd.hardware.lava_bundle import write_bundle
+    from neurokd.training.finetune_run import recorded_quantisation
 
     options = recorded_quantisation(source.run) if source.run else None
     if options is None or weight_bits not in (None, options["weight_bits"]):

@@ -120,11 +120,17 @@ class Source:
         return self.run.fingerprint() if self.run else None
 
     def lower(self, chip: str, **options: Any) -> DeployedNetwork:
-        """Lower the network, noting the weights it was made from."""
+        """Lower the network, noting the weights it was made from.
+
+        Without options, a run that was trained in integers keeps the grid that they lie on.
+        """
         from dataclasses import replace
 
         from neurokd.export.lower import lower
+        from neurokd.training.finetune_run import recorded_quantisation
 
+        if not options and self.run is not None:
+            options = recorded_quantisation(self.run) or {}
         net = lower(self.graph, chip, calibration=self.calibration.x, steps=self.steps, **options)
         return replace(net, metadata={**net.metadata, "source": self.fingerprint() or self.name})
 

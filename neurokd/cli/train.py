@@ -42,19 +42,16 @@ def run(
     begun = resume and folder.checkpoint.is_file()
     train_run(resolved, folder, "student", teacher=guide, resume=begun)
     if resolved.qat:
-        deploy_trained(folder, guide, resume=resume)
+        export_deployed(folder)
     answer(folder, as_json)
     return 0
 
 
-def deploy_trained(folder: RunFolder, teacher: nn.Module | None, *, resume: bool) -> None:
-    """Train on in the deployed integers, and leave the deployed network in ``RUN/loihi``."""
+def export_deployed(folder: RunFolder) -> None:
+    """Leave the network that was trained in the deployed integers in ``RUN/loihi``."""
     from neurokd.cli.export import export_loihi
-    from neurokd.cli.finetune import finetune_run
     from neurokd.cli.source import DEFAULT_CHIP, Source
 
-    config = folder.config()
-    finetune_run(folder, teacher, config.weight_bits, DEFAULT_CHIP, resume=resume)
     export_loihi(Source(str(folder.path), run=folder), folder.path / "loihi", DEFAULT_CHIP)
 
 

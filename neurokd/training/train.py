@@ -10,6 +10,7 @@ from neurokd.data import LabelledData, load_data
 from neurokd.errors import ShapeMismatchError, UsageError
 from neurokd.run import RunFolder, configured_model
 from neurokd.training.evaluate import accuracy
+from neurokd.training.finetune_run import finetune_run
 from neurokd.training.fit import Progress, fit
 from neurokd.training.objective import make_objective
 
@@ -23,6 +24,9 @@ def train(
     progress: Progress | None = None,
 ) -> nn.Module:
     """Train what the configuration describes and leave a complete run folder.
+
+    With ``config.qat`` the student goes on in the integers of Loihi 2 (`finetune_run`), and its
+    weights are then those that the chip stores.
 
     The test split is evaluated once, after the last epoch; nothing is selected by it. The same
     configuration on the same machine gives the same weights, bit for bit.
@@ -44,7 +48,7 @@ def train(
     data, test = load_data(config.data, "train"), load_data(config.data, "test")
     torch.manual_seed(config.seed)
     model = _build(config, data)
-    folder.begin(config)
+    folder.begin(config, resume)
     objective = make_objective(config, model, teacher)
     metrics = fit(model, objective, data, config, folder, resume=resume, progress=progress)
     steps = config.steps if config.role == "student" else None
@@ -53,6 +57,9 @@ def train(
         [*metrics, {"epoch": config.recipe.epochs, "split": "test", "accuracy": result}]
     )
     folder.save_model(model)
+    if config.qat:
+        finetune_run(folder, teacher, config.weight_bits, resume=resume, progress=progress)
+        return folder.load_model()
     return model.eval()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from neurokd.cli import console
 from neurokd.errors import FileFormatError
 from neurokd.run import RunFolder, configured_model, load_state, read_weights
+from neurokd.training.fit import Progress
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,9 +20,10 @@ def finetune_run(
     folder: RunFolder,
     teacher: nn.Module | None,
     weight_bits: int,
-    chip: str,
+    chip: str = "loihi2",
     *,
     resume: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """Replace the run's weights by ones trained in the chip's integers.
 
@@ -41,19 +42,18 @@ def finetune_run(
         load_state(student, read_weights(before.weights), before.weights)
         student.eval()
     before.save_model(student)
-    with console.steps(f"fine-tuning, {weight_bits} bits") as tell:
-        tuned = finetune(
-            student,
-            config,
-            load_data(config.data, "train"),
-            before,
-            weight_bits=weight_bits,
-            teacher=teacher,
-            epochs=config.qat_epochs,
-            chip=chip,
-            resume=resume and before.checkpoint.is_file(),
-            progress=tell,
-        )
+    tuned = finetune(
+        student,
+        config,
+        load_data(config.data, "train"),
+        before,
+        weight_bits=weight_bits,
+        teacher=teacher,
+        epochs=config.qat_epochs,
+        chip=chip,
+        resume=resume and before.checkpoint.is_file(),
+        progress=progress,
+    )
     folder.save_model(tuned.student)
     folder.write_json(RECORD, {"weights": folder.fingerprint(), **tuned.quantisation.arguments()})
     tested = accuracy(tuned.student, load_data(config.data, "test"), config.steps)
