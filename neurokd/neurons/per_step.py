@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -10,6 +11,8 @@ class PerStep(nn.Module):
 
     Batch normalisation inside it therefore takes its statistics over steps and samples together.
     An input that is one image expanded over time (stride 0) is computed once and expanded again.
+    On a CPU, images in single precision that a convolution takes are laid out with their channels
+    last, in which oneDNN needs about two thirds of the time; what follows keeps that layout.
 
     Shapes: x (T, B, *in) → (T, B, *out).
     """
@@ -20,8 +23,19 @@ class PerStep(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[0] > 1 and x.stride(0) == 0:
-            once: Tensor = self.layer(x[0])
+            once: Tensor = self.layer(self._laid_out(x[0]))
             return once.expand(x.shape[0], *once.shape)
-        merged: Tensor = self.layer(x.flatten(0, 1))
+        merged: Tensor = self.layer(self._laid_out(x.flatten(0, 1)))
         steps: Tensor = merged.unflatten(0, (x.shape[0], x.shape[1]))
         return steps
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        suits = images.ndim == 4 and images.dtype == torch.float32 and images.device.type == "cpu"
+        if not suits or not any(isinstance(part, nn.Conv2d) for part in self.layer.modules()):
+            return images
+        if images.shape[1] > 1:
+            return images.contiguous(memory_format=torch.channels_last)
+        # One channel lies the same either way; only its strides tell torch which is meant.
+        batch, _, height, width = images.shape
+        strides = (height * width, 1, width, 1)
+        return images.contiguous().as_strided(images.shape, strides)
