@@ -71,8 +71,9 @@ class ChipSpec:
         return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
     @classmethod
-    def load(cls, chip: str) -> ChipSpec:
+    def load(cls, chip: str | Path) -> ChipSpec:
         """A chip by name ("loihi1", "loihi2"), or by the path of a TOML file of the same form."""
+        chip = str(chip)
         path = Path(chip) if chip.endswith(".toml") else _FOLDER / f"{chip}.toml"
         if not chip.endswith(".toml") and chip not in cls.names():
             raise UsageError(

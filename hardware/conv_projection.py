@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError
-from neurokd.hardware.fields import integers, require_range
+from neurokd.hardware.fields import integers, is_integer, require_range, use_plain_numbers
 from neurokd.hardware.weight_format import WEIGHT_EXPONENT_LIMITS
 
 
@@ -40,30 +40,34 @@ class ConvProjection:
     recurrent: bool = False
 
     def __post_init__(self) -> None:
-        weight = integers(f"projection {self.name!r}", "weight", self.weight)
-        if weight.ndim != 4:
+        use_plain_numbers(self)
+        where = f"projection {self.name!r}"
+        weight = integers(where, "weight", self.weight)
+        if weight.ndim != 4 or not weight.size:
             raise ShapeMismatchError(
                 "a convolution weight has four axes",
-                where=f"projection {self.name!r}",
-                expected="(C_out, C_in / groups, kH, kW)",
+                where=where,
+                expected="(C_out, C_in / groups, kH, kW), all ≥ 1",
                 found=str(weight.shape),
             )
-        if self.groups < 1 or weight.shape[0] % self.groups:
+        require_range(where, "groups", self.groups, 1, weight.shape[0])
+        if weight.shape[0] % self.groups:
             raise ShapeMismatchError(
                 "groups must divide the output channels",
-                where=f"projection {self.name!r}",
+                where=where,
                 expected=f"a divisor of {weight.shape[0]}",
                 found=str(self.groups),
             )
-        where = f"projection {self.name!r}"
         require_range(where, "num_weight_bits", self.num_weight_bits, 1, 8)
         require_range(where, "weight_exp", self.weight_exp, 0, WEIGHT_EXPONENT_LIMITS[1])
         for field, low in (("stride", 1), ("padding", 0), ("dilation", 1)):
             pair = getattr(self, field)
-            if len(pair) != 2 or min(pair) < low:
+            paired = isinstance(pair, tuple) and len(pair) == 2
+            if not paired or not all(is_integer(n) and n >= low for n in pair):
                 raise ShapeMismatchError(
                     f"{field} is not a pair of integers ≥ {low}",
-                    where=f"projection {self.name!r}",
+                    where=where,
+                    expected="(height, width)",
                     found=str(pair),
                 )
         largest = int(np.abs(weight.astype(np.int64)).max(initial=0))

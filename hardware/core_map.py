@@ -129,7 +129,11 @@ def map_to_cores(network: DeployedNetwork, chip: ChipSpec | str | None = None) -
     Raises: `CapacityError`: one neuron alone does not fit; names the population, the limit that
     binds, and what would help.
     """
-    spec = chip if isinstance(chip, ChipSpec) else ChipSpec.load(chip or network.chip)
+    spec = (
+        chip
+        if isinstance(chip, ChipSpec)
+        else ChipSpec.load(network.chip if chip is None else chip)
+    )
     limits = {name: spec.integer(constant) for name, constant in RESOURCES.items()}
     on_chip = [p for p in network.populations if not isinstance(p, InputPopulation)]
     parts = {p.name: cut(p.name, p.shape, p.shape) for p in on_chip}

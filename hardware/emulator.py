@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from neurokd.errors import BackendUnavailableError, CapacityError, UsageError
+from neurokd.hardware.fields import is_integer
 from neurokd.hardware.input_data import checked_input
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.observations import Observations
 from neurokd.hardware.population import CurrentInputPopulation
-from neurokd.hardware.run import RECORDABLE, Run
+from neurokd.hardware.run import Run, checked_record
 from neurokd.hardware.torch_network import TorchNetwork
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def emulate(
     no time axis: ``steps`` says how long it flows.
 
     Where a variable leaves its range the chip's arithmetic is followed as Lava has it and the step
-    is listed in ``run.overflows``. ``record``: any of `RECORDABLE`; each population gives those it
-    has, an `InputPopulation` its messages. ``progress(done, samples)`` is called after each batch.
+    is listed in ``run.overflows``. ``record``: any of `run.RECORDABLE`; each population gives those
+    it has, an `InputPopulation` its messages. ``progress(done, samples)`` is called after each batch.
 
     ``engine``: "compiled" kernels (`torch.get_num_threads` threads; the first use compiles them,
     later ones find them on disk), "torch", or "auto", compiled kernels where they compute this
@@ -56,9 +57,11 @@ def emulate(
     projection), `BackendUnavailableError` (no such device).
     """
     data, time = checked_input(network, x, steps)
-    variables = _checked_record(record)
-    if batch_size < 1:
-        raise UsageError("batch_size must be positive", where="emulate", found=str(batch_size))
+    variables = checked_record("emulate", record)
+    if not is_integer(batch_size) or batch_size < 1:
+        raise UsageError(
+            "batch_size is not a positive whole number", where="emulate", found=repr(batch_size)
+        )
     runner = _engine(network, time, _checked_device(device), engine)
     axis = 0 if isinstance(network.input, CurrentInputPopulation) else 1
     samples = data.shape[axis]
@@ -98,18 +101,6 @@ def _engine(
         found=objection,
         remedy="use engine='torch'",
     )
-
-
-def _checked_record(record: Iterable[str]) -> tuple[str, ...]:
-    wanted = record if isinstance(record, str) else tuple(record)
-    if isinstance(wanted, str) or not set(wanted) <= set(RECORDABLE):
-        raise UsageError(
-            "this cannot be recorded",
-            where="emulate",
-            expected=f"a collection of {', '.join(RECORDABLE)}",
-            found=repr(wanted),
-        )
-    return tuple(v for v in RECORDABLE if v in wanted)
 
 
 def _checked_device(device: str) -> torch.device:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError, UsageError
 from neurokd.hardware.conv_projection import ConvProjection
-from neurokd.hardware.fields import integers, per_neuron, require_range, require_shape
+from neurokd.hardware.fields import (
+    integers,
+    per_neuron,
+    require_range,
+    require_shape,
+    use_plain_numbers,
+)
 from neurokd.hardware.input_population import BIAS_MANTISSA_LIMITS
 
 WEIGHT_BITS = 16
@@ -49,6 +55,7 @@ class HostLayer:
     groups: int = 1
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"host layer {self.name!r}"
         require_shape(where, self.shape)
         require_range(where, "shift", self.shift, 1, 48)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError, UsageError
+from neurokd.hardware.fields import is_integer, numbers
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import CurrentInputPopulation
 
@@ -23,7 +23,7 @@ def checked_input(
     population = network.input
     where = f"input {population.name!r}"
     constant = isinstance(population, CurrentInputPopulation)
-    data = np.asarray(x)
+    data = numbers(where, x)
     axes = "samples" if constant else "steps, samples"
     expected = f"({axes}, {', '.join(map(str, population.shape))})"
     missing = data.ndim == 1 + len(population.shape) and data.shape[1:] == population.shape
@@ -75,11 +75,13 @@ def _checked_steps(where: str, given: int | None, steps: int | None) -> int:
             expected=f"{given}, the first axis of x",
             found=str(steps),
         )
-    if given is None and (steps is None or steps < 1):
+    if given is not None:
+        return given
+    if steps is None or not is_integer(steps) or steps < 1:
         raise UsageError(
             "a constant current has no time axis, so that steps must be given",
             where=where,
             expected="steps ≥ 1",
-            found=str(steps),
+            found=repr(steps),
         )
-    return given if given is not None else int(steps or 0)
+    return steps

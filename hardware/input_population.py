@@ -10,21 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import CapacityError, UsageError
-from neurokd.hardware.fields import require_choice, require_range, require_shape
+from neurokd.hardware.fields import (
+    require_choice,
+    require_range,
+    require_scale,
+    require_shape,
+    use_plain_numbers,
+)
 
 DECAY_LIMIT = (1 << 12) - 1
 THRESHOLD_LIMIT = (1 << 17) - 1
 BIAS_MANTISSA_LIMITS = (-(1 << 12), (1 << 12) - 1)
 BIAS_EXPONENT_LIMIT = 7
-
-
-def _require_scale(where: str, scale: float, offset: float = 0.0) -> None:
-    if not (math.isfinite(scale) and scale > 0 and math.isfinite(offset)):
-        raise CapacityError(
-            "the input scale must be a positive number, its offset a number",
-            where=where,
-            found=f"scale {scale}, offset {offset}",
-        )
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,14 @@ class InputPopulation:
     variables: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"population {self.name!r}"
         require_shape(where, self.shape)
         require_choice(where, "input encoding", self.encoding, ("spikes", "graded"))
         require_range(where, "bits", self.bits, 1, 24 if self.encoding == "graded" else 1)
         if self.signed and self.encoding == "spikes":
             raise CapacityError("binary spikes have no sign", where=where, found="signed")
-        _require_scale(where, self.scale)
+        require_scale(where, self.scale)
 
     @property
     def size(self) -> int:
@@ -100,12 +98,13 @@ class CurrentInputPopulation:
     variables: ClassVar[tuple[str, ...]] = ("u", "v")
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"population {self.name!r}"
         require_shape(where, self.shape)
         require_range(where, "dv", self.dv, 0, DECAY_LIMIT + 1)
         require_range(where, "vth", self.vth, 0, THRESHOLD_LIMIT)
         require_range(where, "bias_exp", self.bias_exp, 0, BIAS_EXPONENT_LIMIT)
-        _require_scale(where, self.scale, self.offset)
+        require_scale(where, self.scale, self.offset)
 
     @property
     def size(self) -> int:
@@ -156,6 +155,7 @@ class DeltaInputPopulation:
     variables: ClassVar[tuple[str, ...]] = ("act", "residue", "error")
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"population {self.name!r}"
         require_shape(where, self.shape)
         require_range(where, "spike_exp", self.spike_exp, 0, 7)
@@ -163,7 +163,7 @@ class DeltaInputPopulation:
         limit = ((1 << 31) - 1) >> (self.spike_exp + self.state_exp)
         require_range(where, "vth", self.vth, 0, limit)
         require_range(where, "bits", self.bits, 1, 24)
-        _require_scale(where, self.scale, self.offset)
+        require_scale(where, self.scale, self.offset)
 
     @property
     def size(self) -> int:

@@ -26,7 +26,7 @@ from neurokd.hardware.lava_process import DEFAULT_TIME_LIMIT_S, LavaWorker, Prog
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import InputPopulation, output_variable
 from neurokd.hardware.projection import ConvProjection
-from neurokd.hardware.run import RECORDABLE, Run
+from neurokd.hardware.run import RECORDABLE, Run, checked_record
 
 _CONV_LIMIT = 127
 """Lava holds kernel size, stride, padding, dilation and groups in signed bytes."""
@@ -56,7 +56,14 @@ def simulate_lava(
     Raises: `BackendUnavailableError` (no Lava), `BackendFailedError` (crash, hang), `UsageError`,
     `ShapeMismatchError`, `CapacityError`.
     """
-    wanted = _checked_record(record)
+    wanted = set(checked_record("simulate_lava", record))
+    if not time_limit_s > 0:
+        raise UsageError(
+            "the time limit must be positive",
+            where="simulate_lava",
+            expected="seconds > 0",
+            found=str(time_limit_s),
+        )
     data, time = checked_input(net, x, steps)
     inputs = np.ascontiguousarray(data, dtype=np.int32)
     _check_geometry(net)
@@ -132,18 +139,6 @@ def _interpreter() -> str:
             remedy="run `neurokd lava install`",
         )
     return status.python
-
-
-def _checked_record(record: Iterable[str]) -> set[str]:
-    wanted = set(record)
-    if unknown := wanted - set(RECORDABLE):
-        raise UsageError(
-            "this cannot be recorded",
-            where="record",
-            expected=", ".join(RECORDABLE),
-            found=", ".join(sorted(unknown)),
-        )
-    return wanted
 
 
 def _check_geometry(net: DeployedNetwork) -> None:

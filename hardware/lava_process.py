@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,7 @@ class LavaWorker:
         self._stderr: IO[bytes] | None = None
         self._pending = b""
         self._requests = 0
+        self._turn = threading.Lock()
         self._shared: set[str] = set()
 
     def __enter__(self) -> LavaWorker:
@@ -177,8 +179,18 @@ class LavaWorker:
         time_limit_s: float | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Send one request and wait for its answer; a failed worker is ended before this raises."""
-        limit = self.time_limit_s if time_limit_s is None else time_limit_s
+        """Send one request and wait for its answer; a failed worker is ended before this raises.
+
+        Threads take turns; the time limit runs from a thread's own turn.
+        """
+        with self._turn:
+            return self._request(
+                content, self.time_limit_s if time_limit_s is None else time_limit_s, progress
+            )
+
+    def _request(
+        self, content: dict[str, Any], limit: float, progress: Progress | None
+    ) -> dict[str, Any]:
         deadline = time.monotonic() + limit
         self.start()
         assert self._process is not None and self._process.stdin is not None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError, UnsupportedNodeError, UsageError
+from neurokd.hardware.fields import is_integer, numbers, use_plain_numbers
 from neurokd.hardware.host_layer import HostLayer
 from neurokd.hardware.input_population import as_integers
 from neurokd.hardware.population import (
@@ -52,6 +53,7 @@ class DeployedNetwork:
     host: HostLayer | None = None
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         names = [p.name for p in self.populations]
         if len(set(names)) != len(names):
             raise UnsupportedNodeError(
@@ -75,10 +77,7 @@ class DeployedNetwork:
             )
         if self.host is not None:
             self._check_host(self.host, inputs[0])
-        if self.steps < 1:
-            raise UsageError(
-                "steps must be positive", where="network", expected="≥ 1", found=str(self.steps)
-            )
+        self._input_steps(self.steps)
         shapes = {p.name: p.shape for p in self.populations}
         for projection in self.projections:
             for end in (projection.source, projection.target):
@@ -134,9 +133,7 @@ class DeployedNetwork:
         """Depth of the output: chip steps by which it lags behind the input."""
         return self.depth(self.output)
 
-    def encode(
-        self, samples: NDArray[np.floating[Any]], steps: int | None = None
-    ) -> NDArray[np.int32]:
+    def encode(self, samples: NDArray[Any], steps: int | None = None) -> NDArray[np.int32]:
         """Float samples (B, *shape) as messages (steps, B, *shape), the same at every step.
 
         Of a `CurrentInputPopulation`, which has no time axis, as integers (B, *shape).
@@ -147,6 +144,8 @@ class DeployedNetwork:
         Raises: `ShapeMismatchError`, `UsageError` (a value that the input population cannot send).
         """
         population = self.input
+        steps = self._input_steps(steps)
+        samples = numbers(f"input {population.name!r}", samples)
         shape = population.shape if self.host is None else self.host.shape
         signal = len(shape) == 3 and samples.shape[1:] == (shape[0], shape[2]) and shape[1] == 1
         if samples.shape[1:] != shape and not signal:
@@ -162,7 +161,7 @@ class DeployedNetwork:
         values = as_integers(population, samples)
         if isinstance(population, CurrentInputPopulation):
             return values
-        return np.broadcast_to(values, (steps or self.steps, *values.shape))
+        return np.broadcast_to(values, (steps, *values.shape))
 
     def padded(self, messages: NDArray[np.int32]) -> NDArray[np.int32]:
         """Messages followed by silence for as many steps as the output lags behind.
@@ -171,10 +170,22 @@ class DeployedNetwork:
         axis: it is returned as it is, and flows for as many steps as the run takes.
 
         Shapes: (T, B, *shape) → (T + latency, B, *shape).
+        Raises: `ShapeMismatchError`, `UsageError` (not one step).
         """
         population = self.input
-        if isinstance(population, CurrentInputPopulation):
+        constant = isinstance(population, CurrentInputPopulation)
+        axes = messages.shape[: -len(population.shape)]
+        if messages.shape[len(axes) :] != population.shape or len(axes) != 2 - constant:
+            raise ShapeMismatchError(
+                "the messages do not fit the network",
+                where=f"input {population.name!r}",
+                expected=f"({'' if constant else 'steps, '}samples, "
+                f"{', '.join(map(str, population.shape))})",
+                found=str(messages.shape),
+            )
+        if constant:
             return messages
+        self._input_steps(len(messages))
         shape = (self.latency, *messages.shape[1:])
         held = isinstance(population, DeltaInputPopulation)
         silence = np.broadcast_to(messages[-1:] if held else messages.dtype.type(0), shape)
@@ -182,7 +193,7 @@ class DeployedNetwork:
 
     def chip_steps(self, steps: int | None = None) -> int:
         """Chip steps in which ``steps`` input steps (by default the network's) reach the output."""
-        return (steps or self.steps) + self.latency
+        return self._input_steps(steps) + self.latency
 
     def save(self, path: str | Path) -> Path:
         """Write the network to one safetensors file, complete or not at all."""
@@ -196,6 +207,18 @@ class DeployedNetwork:
         from neurokd.hardware.network_file import load_network
 
         return load_network(Path(path))
+
+    def _input_steps(self, steps: int | None) -> int:
+        """``steps``, by default the network's; `UsageError` if that is no number of steps."""
+        given = self.steps if steps is None else steps
+        if not is_integer(given) or given < 1:
+            raise UsageError(
+                "steps must be a positive integer",
+                where="network",
+                expected="≥ 1",
+                found=repr(given),
+            )
+        return given
 
     @cached_property
     def _depths(self) -> dict[str, int]:

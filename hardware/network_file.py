@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from neurokd.atomic import write_bytes
-from neurokd.errors import FileFormatError, NeurokdError
+from neurokd.errors import FileFormatError, NeurokdError, UsageError
 from neurokd.hardware.host_layer import HostLayer
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import (
@@ -57,8 +57,11 @@ def save_network(network: DeployedNetwork, path: Path) -> Path:
     }
     if network.host is not None:
         structure["host"] = _describe(network.host, tensors, "host.")
-    content = save(tensors, metadata={"neurokd": json.dumps(structure)})
-    return write_bytes(path, content)
+    try:
+        header = json.dumps(structure, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise UsageError("the metadata is not JSON", where="network", found=str(error)) from error
+    return write_bytes(path, save(tensors, metadata={"neurokd": header}))
 
 
 def load_network(path: Path) -> DeployedNetwork:
@@ -119,6 +122,13 @@ def _describe(item: Any, tensors: dict[str, NDArray[Any]], prefix: str = "") -> 
         elif value is not None:
             description[entry.name] = list(value) if isinstance(value, tuple) else value
     return description
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is no number, text, list or table")
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokd.hardware.fields import per_neuron, require_range, require_shape
+from neurokd.hardware.fields import per_neuron, require_range, require_shape, use_plain_numbers
 from neurokd.hardware.input_population import (
     BIAS_EXPONENT_LIMIT,
     BIAS_MANTISSA_LIMITS,
@@ -86,6 +86,7 @@ class LIFPopulation:
     variables: ClassVar[tuple[str, ...]] = ("u", "v")
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"population {self.name!r}"
         require_shape(where, self.shape)
         require_range(where, "du", self.du, -1, DECAY_LIMIT)

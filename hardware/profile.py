@@ -20,7 +20,12 @@ from neurokd.hardware.counts import Counts
 from neurokd.hardware.energy import EnergyLine, energy_lines, population_energy
 from neurokd.hardware.latency import Latency, latency
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation
+from neurokd.hardware.population import (
+    CurrentInputPopulation,
+    InputPopulation,
+    LIFPopulation,
+    Population,
+)
 from neurokd.hardware.run import Run
 
 _CONVENTION = (
@@ -119,7 +124,11 @@ def profile(
     Raises: `UsageError` (unknown chip or constant), `ShapeMismatchError` (another network's run),
     `CapacityError` (the network does not fit the chip's cores).
     """
-    spec = chip if isinstance(chip, ChipSpec) else ChipSpec.load(chip or network.chip)
+    spec = (
+        chip
+        if isinstance(chip, ChipSpec)
+        else ChipSpec.load(network.chip if chip is None else chip)
+    )
     counts = run.counts
     _check_same_network(network, counts)
     cores = _mapped_cores(network, spec) if mapped else _bounded_cores(network, spec)
@@ -133,6 +142,12 @@ def profile(
         )
     if any(c.grade == "assumed" for n, c in spec.constants.items() if n.endswith("_energy_pj")):
         notes.append(f"{spec.title}: no energy per operation is published; this is an estimate.")
+    graded = [p.name for p in network.populations if _is_graded(p)]
+    if graded and not spec.integer("spike_payload_bits"):
+        notes.append(
+            f"{spec.title} has no graded spikes, which {', '.join(graded)} would send: "
+            "these numbers are for comparison."
+        )
     return Profile(
         chip=spec.name,
         counts=counts,
@@ -144,6 +159,13 @@ def profile(
         uncounted=(),
         notes=tuple(notes),
     )
+
+
+def _is_graded(population: Population) -> bool:
+    """Whether its messages carry a payload."""
+    if isinstance(population, InputPopulation):
+        return population.encoding == "graded"
+    return not isinstance(population, LIFPopulation | CurrentInputPopulation)
 
 
 def _mapped_cores(network: DeployedNetwork, spec: ChipSpec) -> Cores:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError
 from neurokd.hardware.conv_projection import ConvProjection, sum_pool
-from neurokd.hardware.fields import integers
+from neurokd.hardware.fields import integers, use_plain_numbers
 from neurokd.hardware.sparse_projection import SparseProjection
 from neurokd.hardware.weight_format import WEIGHT_LIMITS, check_format, checked_delays, stored
 
@@ -56,6 +56,7 @@ class DenseProjection:
     recurrent: bool = False
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"projection {self.name!r}"
         weight = integers(where, "weight", self.weight)
         if weight.ndim != 2:

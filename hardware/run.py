@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,20 @@ from neurokd.hardware.counts import Counts
 
 RECORDABLE = ("u", "v", "sigma", "act", "residue", "error", "spikes")
 """State by name, each of the populations that have it; "spikes" are the messages of any of them."""
+
+
+def checked_record(where: str, record: Iterable[str]) -> tuple[str, ...]:
+    """What is asked for, in the order of `RECORDABLE`; `UsageError` for anything else."""
+    named = isinstance(record, Iterable) and not isinstance(record, str)
+    wanted = tuple(record) if named else ()
+    if not named or not set(wanted) <= set(RECORDABLE):
+        raise UsageError(
+            "this cannot be recorded",
+            where=where,
+            expected=f"a collection of {', '.join(RECORDABLE)}",
+            found=repr(wanted if named else record),
+        )
+    return tuple(name for name in RECORDABLE if name in wanted)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokd.hardware.fields import per_neuron, require_choice, require_range, require_shape
+from neurokd.hardware.fields import (
+    per_neuron,
+    require_choice,
+    require_range,
+    require_shape,
+    use_plain_numbers,
+)
 
 INT32_MAX = (1 << 31) - 1
 _START_STEP_LIMIT = 1 << 20
@@ -30,6 +36,7 @@ class SigmaPopulation:
     variables: ClassVar[tuple[str, ...]] = ("sigma",)
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"population {self.name!r}"
         require_shape(where, self.shape)
         require_range(where, "start_step", self.start_step, 1, _START_STEP_LIMIT)
@@ -70,6 +77,7 @@ class DeltaPopulation:
     variables: ClassVar[tuple[str, ...]] = ("act", "residue", "error")
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         _check_delta(self.name, self.shape, self.vth, self.spike_exp, self.state_exp)
         where = f"population {self.name!r}"
         require_range(where, "start_step", self.start_step, 1, _START_STEP_LIMIT)
@@ -115,6 +123,7 @@ class SigmaDeltaPopulation:
     variables: ClassVar[tuple[str, ...]] = ("sigma", "act", "residue", "error")
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"population {self.name!r}"
         _check_delta(self.name, self.shape, self.vth, self.spike_exp, self.state_exp)
         require_choice(where, "activation", self.activation, ("relu", "identity"))

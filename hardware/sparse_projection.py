@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.errors import ShapeMismatchError, UnsupportedNodeError
-from neurokd.hardware.fields import integers
+from neurokd.hardware.fields import integers, use_plain_numbers
 from neurokd.hardware.weight_format import check_format, checked_delays, stored
 
 
@@ -39,6 +39,7 @@ class SparseProjection:
     recurrent: bool = False
 
     def __post_init__(self) -> None:
+        use_plain_numbers(self)
         where = f"projection {self.name!r}"
         rows, columns, weight = (
             integers(where, field, getattr(self, field)) for field in ("rows", "columns", "weight")

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,14 @@ def test_bring_your_own_network(
         assert main(words) in (0, 1), capsys.readouterr().err
     assert (tmp_path / "runs/my_network.build/loihi/network.safetensors").is_file()
     assert "emulator" in capsys.readouterr().out
+
+
+def test_the_map_of_cores_is_what_the_example_prints() -> None:
+    example = Path(__file__).parent.parent / "examples" / "03_fit_the_chip.py"
+    done = subprocess.run(
+        [sys.executable, str(example)], capture_output=True, text=True, check=True
+    )
+    assert f"```text\n{done.stdout}```" in _section("Loihi")
 
 
 def test_what_the_readme_links_to_is_there() -> None:

@@ -4,65 +4,36 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from two_layers import chip_of, lif, two_layers
 
 from neurokd.hardware.band import Band
-from neurokd.hardware.chip import ChipSpec, Constant
+from neurokd.hardware.chip import ChipSpec
 from neurokd.hardware.counts import Counts, PopulationCounts, ProjectionCounts
 from neurokd.hardware.energy import energy_lines, population_energy
 from neurokd.hardware.network import DeployedNetwork
-from neurokd.hardware.population import InputPopulation, LIFPopulation
-from neurokd.hardware.projection import ConvProjection, DenseProjection
-
-
-def constant(name: str, band: Band, grade: str = "measured") -> Constant:
-    return Constant(name, band, "", "a test", "none", grade, "M")
+from neurokd.hardware.population import InputPopulation
+from neurokd.hardware.projection import DenseProjection
 
 
 def chip() -> ChipSpec:
-    constants = [
-        constant("synaptic_operation_dense_energy_pj", Band(1, 2, 4)),
-        constant("synaptic_operation_conv_energy_pj", Band(3, 5, 7), "fitted"),
-        constant("neuron_update_energy_pj", Band(10, 20, 30), "pre-silicon"),
-        constant("message_energy_pj", Band(0, 100, 200)),
-        constant("static_power_mw", Band(1, 2, 3)),
-        constant("management_power_mw", Band(0, 1, 1), "assumed"),
-    ]
-    return ChipSpec("test", "a chip for tests", {c.name: c for c in constants})
-
-
-def lif(name: str, shape: tuple[int, ...]) -> LIFPopulation:
-    return LIFPopulation(name, shape, 4095, 0, 1, np.zeros(shape, dtype=np.int32))
-
-
-def small() -> tuple[DeployedNetwork, Counts]:
-    network = DeployedNetwork(
-        (InputPopulation("in", (1, 1, 2)), lif("a", (1, 1, 2)), lif("out", (3,))),
-        (
-            ConvProjection("c", "in", "a", np.ones((1, 1, 1, 1), dtype=np.int32)),
-            DenseProjection("d", "a", "out", np.ones((3, 2), dtype=np.int32)),
-        ),
-        "out",
-        "loihi2",
-        steps=5,
-    )
-    counts = Counts(
-        steps=5,
-        samples=2,
-        populations={
-            "in": PopulationCounts(2, 6, 0),
-            "a": PopulationCounts(2, 4, 20),
-            "out": PopulationCounts(3, 2, 30),
-        },
-        projections={
-            "c": ProjectionCounts("in", "a", 6),
-            "d": ProjectionCounts("a", "out", 12),
-        },
-    )
-    return network, counts
+    bands = {
+        "synaptic_operation_dense_energy_pj": Band(1, 2, 4),
+        "synaptic_operation_conv_energy_pj": Band(3, 5, 7),
+        "neuron_update_energy_pj": Band(10, 20, 30),
+        "message_energy_pj": Band(0, 100, 200),
+        "static_power_mw": Band(1, 2, 3),
+        "management_power_mw": Band(0, 1, 1),
+    }
+    grades = {
+        "synaptic_operation_conv_energy_pj": "fitted",
+        "neuron_update_energy_pj": "pre-silicon",
+        "management_power_mw": "assumed",
+    }
+    return chip_of(bands, grades)
 
 
 def test_lines_by_hand() -> None:
-    network, counts = small()
+    network, counts = two_layers()
     lines = energy_lines(network, counts, chip(), Band(10, 20, 30), chips=2)
     assert [(line.name, line.energy_pj, line.grade) for line in lines] == [
         # a sample: 3 convolution and 6 dense operations
@@ -77,7 +48,7 @@ def test_lines_by_hand() -> None:
 
 
 def test_one_population_by_hand() -> None:
-    network, counts = small()
+    network, counts = two_layers()
     out = population_energy(network, "out", counts, chip())
     assert out.synaptic_operations_pj == Band(6, 12, 24)
     assert out.neuron_updates_pj == Band(150, 300, 450)

@@ -304,6 +304,10 @@ def test_progress_counts_samples(lava_worker: LavaWorker) -> None:
         ({"x": np.ones((4, 0, 1), dtype=np.int32)}, UsageError, "nothing to run"),
         ({"steps": 5}, UsageError, "expected 4.*found 5"),
         ({"record": ("w",)}, UsageError, "u, v, .*spikes"),
+        ({"record": "u"}, UsageError, "collection"),
+        ({"record": None}, UsageError, "collection"),
+        ({"time_limit_s": 0}, UsageError, "time limit"),
+        ({"time_limit_s": float("nan")}, UsageError, "time limit"),
     ],
 )
 def test_input_that_makes_no_sense_is_refused_before_lava_starts(

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -209,11 +208,8 @@ def test_not_linux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.lava
-def test_status_is_quick_and_true(lava_python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_is_true(lava_python: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEUROKD_LAVA_PYTHON", lava_python)
-    lava_status()
-    began = time.monotonic()
     status = lava_status()
-    assert time.monotonic() - began < 1.0
     assert status == LavaStatus(True, lava_python, "0.10.0", None)
     assert json.loads(json.dumps(status.to_dict()))["lava"] == "0.10.0"

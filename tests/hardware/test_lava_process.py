@@ -162,6 +162,21 @@ def test_a_request_that_lava_refuses_is_an_error_with_its_words(
 
 
 @pytest.mark.lava
+def test_threads_take_turns(worker: LavaWorker) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def run(steps: int) -> None:
+        shapes.append(simulate_lava(small_net(), ones(steps), worker=worker).output.shape)
+
+    threads = [threading.Thread(target=run, args=(steps,)) for steps in (2, 3, 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(shapes) == [(2, 1, 3), (3, 1, 3), (4, 1, 3)]
+
+
+@pytest.mark.lava
 @pytest.mark.slow
 def test_twenty_requests_leak_nothing(worker: LavaWorker) -> None:
     session = worker.pid

@@ -92,3 +92,27 @@ def test_padding_lets_the_last_message_arrive() -> None:
     padded = network.padded(np.ones((3, 5, 2), dtype=np.int32))
     assert padded.shape == (3 + 2, 5, 2)
     assert padded[:3].all() and not padded[3:].any()
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, True, "4"])
+def test_steps_are_positive_integers(steps: Any) -> None:
+    network = build([IN, lif("c")], [dense("in", "c")])
+    for call in (network.chip_steps, lambda given: network.encode(np.zeros((1, 2)), given)):
+        with pytest.raises(UsageError, match="steps must be a positive integer"):
+            call(steps)
+
+
+def test_padding_refuses_what_does_not_fit() -> None:
+    network = build([IN, lif("c")], [dense("in", "c")])
+    for shape in ((3, 2), (3, 5, 3), (2,), (1, 3, 5, 2)):
+        with pytest.raises(ShapeMismatchError, match=r"expected \(steps, samples, 2\)"):
+            network.padded(np.zeros(shape, dtype=np.int32))
+    with pytest.raises(UsageError, match="positive"):
+        network.padded(np.zeros((0, 5, 2), dtype=np.int32))
+
+
+def test_samples_may_be_lists_and_must_be_numbers() -> None:
+    network = build([IN, lif("c")], [dense("in", "c")])
+    assert network.encode([[0.0, 1.0]])[0].tolist() == [[0, 255]]  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no array of numbers"):
+        network.encode(np.array([["a", "b"]]))

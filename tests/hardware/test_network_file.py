@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from neurokd.errors import FileFormatError
+from neurokd.errors import FileFormatError, UsageError
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.population import (
     CurrentInputPopulation,
@@ -265,3 +265,18 @@ def test_foreign_and_broken_files_are_refused(tmp_path: Path) -> None:
         DeployedNetwork.load(foreign)
     with pytest.raises(FileFormatError, match="no such file"):
         DeployedNetwork.load(tmp_path)
+
+
+def test_numbers_of_numpy_are_written_as_numbers(tmp_path: Path) -> None:
+    metadata = {"points": np.float32(0.5), "layers": [np.int64(3)], "holds": np.bool_(True)}
+    net = replace(network(), steps=np.int64(4), metadata=metadata)
+    loaded = DeployedNetwork.load(net.save(tmp_path / "n.safetensors"))
+    assert loaded.steps == 4
+    assert loaded.metadata == {"points": 0.5, "layers": [3], "holds": True}
+
+
+def test_metadata_that_are_no_json_are_refused(tmp_path: Path) -> None:
+    for odd in (object(), {"a": {1, 2}}, np.zeros(3)):
+        with pytest.raises(UsageError, match="metadata is not JSON"):
+            replace(network(), metadata={"odd": odd}).save(tmp_path / "n.safetensors")
+    assert not list(tmp_path.iterdir())
