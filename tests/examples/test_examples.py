@@ -7,7 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
-TRAIN = {ROOT / "examples" / "01_distill_and_deploy.py"}
+TRAIN = {
+    ROOT / "examples" / f"{name}.py" for name in ("01_distill_and_deploy", "06_train_in_integers")
+}
 
 
 def _parameter(path: Path) -> object:
