@@ -91,13 +91,21 @@ class _State:
         self.u = population.keep * self.u + a
         self.v = population.beta * self.v + self.u + population.bias
         self.current = max(self.current, float(np.abs(self.u).max(initial=0.0)))
-        rank = int(DEPTH_QUANTILE * (self.v.size - 1))
-        deep = np.partition(np.maximum(-self.v, 0.0), rank, axis=None)[rank]
-        self.membrane = max(self.membrane, float(deep))
+        self.membrane = _deeper(self.membrane, self.v)
         self.output[t] = self.v
         if population.kind == "spiking":
             self.output[t] = self.v > population.threshold
             self.v = np.where(self.v > population.threshold, 0.0, self.v)
+
+
+def _deeper(known: float, v: Floats) -> float:
+    """The depth below 0 that the quantile of these v keeps within, if that is more than known."""
+    beyond = v.size - int(DEPTH_QUANTILE * (v.size - 1))
+    # all but the few that are deeper need no sorting
+    deep = -v[v < -known]
+    if len(deep) < beyond:
+        return known
+    return float(np.partition(deep, len(deep) - beyond)[len(deep) - beyond])
 
 
 def _groups(network: FloatNetwork) -> list[list[FloatPopulation]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import nir
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from neurokd.export.nir_structure import Shape, conv_padding, pair
 
 Floats = NDArray[np.float64]
+_BLOCK = 1 << 21
+"""Values computed at a time, 16 MiB: more leave the cache, fewer leave BLAS threads too little."""
 
 
 def conv(
@@ -26,25 +29,29 @@ def conv(
     Shapes: x (N, C, *size), weight (C_out, C / groups, *kernel) → (N, C_out, *size_out).
     """
     kernel = weight.shape[2:]
-    padded = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
     size = [
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(padded.shape[2:], kernel, stride, dilation, strict=True)
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
     ]
     per_group = weight.shape[0] // groups
     result = np.zeros((x.shape[0], weight.shape[0], *size))
-    for group in range(groups):
-        outputs = slice(group * per_group, (group + 1) * per_group)
-        inputs = slice(group * weight.shape[1], (group + 1) * weight.shape[1])
-        for tap in np.ndindex(*kernel):
-            window = tuple(
-                slice(i * d, i * d + s * (n - 1) + 1, s)
-                for i, d, s, n in zip(tap, dilation, stride, size, strict=True)
-            )
-            seen = padded[(slice(None), inputs, *window)]
-            # (C_out, C) · (N, C, *size) → (N, *size, C_out)
-            product = np.tensordot(seen, weight[(outputs, slice(None), *tap)], axes=(1, 1))
-            result[:, outputs] += np.moveaxis(product, -1, 1)
+    at_a_time = max(1, _BLOCK // max(1, per_group * math.prod(size)))
+    for start in range(0, len(x), at_a_time):
+        samples = slice(start, start + at_a_time)
+        # channels first: each tap is one product of matrices, (C_out, C) · (C, N · size)
+        padded = np.pad(x[samples].swapaxes(0, 1), [(0, 0), (0, 0), *((p, p) for p in padding)])
+        for group in range(groups):
+            outputs = slice(group * per_group, (group + 1) * per_group)
+            inputs = slice(group * weight.shape[1], (group + 1) * weight.shape[1])
+            total = np.zeros((per_group, padded.shape[1] * math.prod(size)))
+            for tap in np.ndindex(*kernel):
+                window = tuple(
+                    slice(i * d, i * d + s * (n - 1) + 1, s)
+                    for i, d, s, n in zip(tap, dilation, stride, size, strict=True)
+                )
+                seen = padded[(inputs, slice(None), *window)].reshape(weight.shape[1], -1)
+                total += weight[(outputs, slice(None), *tap)] @ seen
+            result[samples, outputs] = total.reshape(per_group, -1, *size).swapaxes(0, 1)
     return result
 
 

@@ -84,7 +84,7 @@ class _Walk:
         late = {name for name, steps in self.delays.items() if np.all(steps >= 1)}
         instant = [edge for edge in state.graph.edges if edge[1] not in late]
         check_loops(instant, set(self.names))
-        self.feedback = feedback_edges(instant)
+        self.feedback = feedback_edges(state.graph.edges, late)
         inner = {n: [s for s in self.sources[n] if s not in self.names] for n in self.nodes}
         order({n: sources for n, sources in inner.items() if n not in self.names})
 

@@ -15,6 +15,7 @@ from neurokd.export.weight_grid import (
     Columns,
     WeightGrid,
     diffused,
+    nearest_matrix,
     repeated_columns,
     round_matrix,
 )
@@ -79,6 +80,7 @@ class ScaledProjection:
         dense = projection.geometry is None and projection.ends is None
         self._repeated: Columns = repeated_columns(weight) if dense else ()
         self._moments = None if moments is None else Moments(*map(self._laid_out, moments))
+        self._errors: dict[float, float] = {}
 
     @cached_property
     def largest(self) -> float:
@@ -103,14 +105,19 @@ class ScaledProjection:
         Equation: E (Σ_j e_j s_j)² = Σ_j e_j² var s_j + (Σ_j e_j mean s_j)² for independent sources
         s. Without calibration: Σ_j e_j², the error of repeated columns spread over them.
         """
-        factor = scale / self.message_scale
-        integers = round_matrix(self._sample * factor, self.grid, self._repeated)
-        error = integers / factor - self._sample
+        if scale not in self._errors:
+            self._errors[scale] = self._error(scale / self.message_scale)
+        return self._errors[scale]
+
+    def _error(self, factor: float) -> float:
+        error = nearest_matrix(self._sample * factor, self.grid, self._repeated)
+        error /= factor
+        error -= self._sample
         if self._moments is None:
             error = diffused(error, self._sample, self._repeated)
-            return self._beyond_noise(error, self._sample, np.ones(1)) / max(1, self._targets)
+            return _beyond_noise(error, np.ones(1), self._power) / max(1, self._targets)
         mean, variance = self._moments
-        spread = self._beyond_noise(error, self._sample, variance)
+        spread = _beyond_noise(error, variance, self._power)
         if self._rows is not None:
             shift = np.bincount(self._rows, error * mean)
         else:
@@ -124,7 +131,8 @@ class ScaledProjection:
         """
         weight = self.projection.weight
         error = diffused(integers * (self.message_scale / scale) - weight, weight, self._repeated)
-        return float(np.sqrt(self._beyond_noise(error, weight, np.ones(1)) / max(1, weight.size)))
+        squared = _beyond_noise(error, np.ones(1), float(np.square(weight).sum()))
+        return float(np.sqrt(squared / max(1, weight.size)))
 
     def clipped(self, scale: float) -> float:
         """Fraction of the weights that lie outside the grid."""
@@ -133,12 +141,11 @@ class ScaledProjection:
         outside = (scaled > self.grid.top + half) | (scaled < -256 - half)
         return float(outside.mean()) if scaled.size else 0.0
 
-    @staticmethod
-    def _beyond_noise(error: Floats, weight: Floats, variance: Floats) -> float:
-        """Σ e² var; 0 where that is within the rounding of float32."""
-        squared = float((np.square(error) * variance).sum())
-        whole = float((np.square(weight) * variance).sum())
-        return squared if squared > _FLOAT32_NOISE * whole else 0.0
+    @cached_property
+    def _power(self) -> float:
+        """Σ w² var of the sample."""
+        variance = np.ones(1) if self._moments is None else self._moments.variance
+        return float((np.square(self._sample) * variance).sum())
 
     def _laid_out(self, values: Floats) -> Floats:
         """A value of each source (channel), laid out as the sampled weights."""
@@ -151,6 +158,12 @@ class ScaledProjection:
         group = self._kept // (len(weight) // geometry.groups)
         by_group = values.reshape(geometry.groups, weight.shape[1])[group]
         return by_group.reshape(*by_group.shape, *(1,) * (weight.ndim - 2))
+
+
+def _beyond_noise(error: Floats, variance: Floats, power: float) -> float:
+    """Σ e² var; 0 where that is within the rounding of float32, a share of the weights' power."""
+    squared = float((np.square(error) * variance).sum())
+    return squared if squared > _FLOAT32_NOISE * power else 0.0
 
 
 def total_error(

@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokd.export.float_network import FloatPopulation
+from neurokd.export.float_network import FloatPopulation, FloatProjection
 from neurokd.export.float_run import Peak
 from neurokd.export.linear_maps import Floats
 from neurokd.export.lowering import Lowering
 from neurokd.hardware.population import (
     BIAS_EXPONENT_LIMIT,
     BIAS_MANTISSA_LIMITS,
+    DECAY_LIMIT,
     STATE_SHIFT,
     THRESHOLD_LIMIT,
 )
@@ -59,7 +60,11 @@ def accumulated_bound(
     weights: Mapping[str, NDArray[np.int32]],
     scale: float,
 ) -> int:
-    """The largest |v| that an accumulator of these integers can reach in the network's steps.
+    """The largest |v| that an accumulator of these integers can reach from its start step on.
+
+    Equation: max over neurons of G_u 64 Σ_j max(±W_j, 0) m_j ± G_b bias, with m_j the largest
+    message of source j and G what `_growth` gives. What came before its first input is forgotten at
+    the start step, whatever it was.
 
     ``weights``: of each incoming projection, their exponents included.
     """
@@ -67,15 +72,17 @@ def accumulated_bound(
     above, below = np.zeros(rows), np.zeros(rows)
     for projection in state.floats.incoming(population.name):
         integers = replace(projection, weight=weights[projection.name].astype(np.float64))
-        up, down = integers.one_sided_sums(population.shape)
+        up, down = _one_sided_sums(state, integers, population)
         largest = state.largest_message(projection.source)
         above += up * largest
         below += down * largest
     # half a unit of rounding at the largest exponent covers any rounding of the bias
     bias = scale * 64 * population.bias.ravel()
     slack = np.where(bias != 0, float(1 << BIAS_EXPONENT_LIMIT), 0.0)
-    per_step = np.maximum(64 * above + bias, 64 * below - bias) + slack
-    return int(math.ceil(_steps(state, population) * float(per_step.max(initial=0.0))))
+    of_current, of_bias = _growth(state, population)
+    above, below, bias = 64 * of_current * above, 64 * of_current * below, of_bias * bias
+    worst = np.maximum(above + bias, below - bias) + of_bias * slack
+    return math.ceil(float(worst.max(initial=0.0)))
 
 
 def divide(limit: float, magnitude: float) -> float:
@@ -83,17 +90,42 @@ def divide(limit: float, magnitude: float) -> float:
     return limit / magnitude if magnitude > 0 else math.inf
 
 
-def _steps(state: Lowering, population: FloatPopulation) -> int:
-    """Steps over which it accumulates: the network's, or those before it starts."""
-    return max(state.options.steps, state.depths[population.name])
+def _one_sided_sums(
+    state: Lowering, projection: FloatProjection, population: FloatPopulation
+) -> tuple[Floats, Floats]:
+    """How far messages of magnitude 1 can push each neuron up, and down."""
+    up, down = projection.one_sided_sums(population.shape)
+    entrance = state.options.input
+    if entrance.signed and projection.source == entrance.name:
+        # a negative message turns the sign of its weight
+        return up + down, up + down
+    return up, down
+
+
+def _growth(state: Lowering, population: FloatPopulation) -> tuple[float, float]:
+    """What v has become, after the network's steps, of a current and of a bias of 1 at each step.
+
+    Equation: u ← keep u + 1, v ← β v + u; b ← β b + 1, with the chip's 12-bit decays, whose
+    rounding only lowers magnitudes.
+    """
+    depths = state.depths
+    steps = state.options.steps + depths[state.floats.output] - depths[population.name]
+    keep = round(4096 * population.keep) / 4096
+    beta = 1.0 - min(DECAY_LIMIT, round(4096 * (1.0 - population.beta))) / 4096
+    u = v = b = 0.0
+    for _ in range(steps):
+        u = keep * u + 1
+        v = beta * v + u
+        b = beta * b + 1
+    return v, b
 
 
 def _accumulated(
     state: Lowering, population: FloatPopulation, above: Floats, below: Floats
 ) -> float:
-    bias = population.bias.ravel()
-    per_step = np.maximum(above + bias, below - bias).max(initial=0.0)
-    return _steps(state, population) * float(per_step) / max(1.0 - population.keep, 1e-12)
+    of_current, of_bias = _growth(state, population)
+    above, below, bias = of_current * above, of_current * below, of_bias * population.bias.ravel()
+    return float(np.maximum(above + bias, below - bias).max(initial=0.0))
 
 
 def _reach(state: Lowering, population: FloatPopulation) -> tuple[Floats, Floats]:
@@ -101,7 +133,7 @@ def _reach(state: Lowering, population: FloatPopulation) -> tuple[Floats, Floats
     rows = math.prod(population.shape)
     above, below = np.zeros(rows), np.zeros(rows)
     for projection in state.floats.incoming(population.name):
-        up, down = projection.one_sided_sums(population.shape)
+        up, down = _one_sided_sums(state, projection, population)
         source = projection.source
         largest = state.largest_message(source) / state.message_scale(source)
         above += up * largest

@@ -42,11 +42,15 @@ class Calling:
 
 @dataclass(frozen=True)
 class Captured:
-    """The layers of a module in the order it calls them, additions still explicit."""
+    """The layers of a module in the order it calls them, additions still explicit.
+
+    ``state_shapes``: of each state that forward takes, without the batch, where neurons say it.
+    """
 
     layers: Layers
     calling: Calling
     neurons: int
+    state_shapes: tuple[Shape | None, ...]
 
 
 def capture(
@@ -108,8 +112,11 @@ def _captured(
     x = sample[None] if lead == 2 else sample
     if sequence:
         x = sample.expand(builder.count, *sample.shape)
-    states = [_zeros(builder, sample, owner) for owner in builder.given.values()]
-    seen, output = _run(root, x, states)
+    state_shapes = tuple(
+        None if owner is None else builder.neuron_shapes.get(owner[0])
+        for owner in builder.given.values()
+    )
+    seen, output = _run(root, x, states_at_rest(sample, state_shapes))
     if unfit is not None:
         raise ShapeMismatchError(
             "the sample does not fit the module", where="trace", found=str(unfit)
@@ -124,7 +131,16 @@ def _captured(
             found=str(builder.table.shapes["output"]),
         )
     neurons = sum(math.prod(shape) for shape in builder.neuron_shapes.values())
-    return Captured(builder.table.layers, calling, neurons)
+    return Captured(builder.table.layers, calling, neurons, state_shapes)
+
+
+def states_at_rest(x: Tensor, shapes: tuple[Shape | None, ...]) -> list[Tensor | None]:
+    """The states before the first step, (B, *neurons); None where no shape is known.
+
+    snnTorch takes None for most of them too, but not for those of an RSynaptic with
+    reset_delay=False.
+    """
+    return [None if shape is None else x.new_zeros(x.shape[0], *shape) for shape in shapes]
 
 
 def _calling(builder: Steps, recorder: Recorder, steps: int | None) -> Calling:
@@ -163,13 +179,6 @@ def _check_complete(root: nn.Module, builder: Steps, seen: dict[str, list[Shape]
             raise refuse(
                 path, "the neurons counted differ", "report this", f"{seen.get(path)}, {expected}"
             )
-
-
-def _zeros(builder: Steps, sample: Tensor, owner: tuple[str, str] | None) -> Tensor | None:
-    """A state at rest, (B, *neurons): RSynaptic with reset_delay=False takes no None for it."""
-    if owner is None or owner[0] not in builder.neuron_shapes:
-        return None
-    return sample.new_zeros(sample.shape[0], *builder.neuron_shapes[owner[0]])
 
 
 def _run(

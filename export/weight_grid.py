@@ -13,6 +13,7 @@ from neurokd.export.linear_maps import Floats
 _GOLDEN = 0.6180339887498949
 
 Columns = Sequence[NDArray[np.intp]]
+"""Groups of equal columns, (copies,) of one group or (groups, copies) of several."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,15 @@ class WeightGrid:
 
 def round_weights(scaled: Floats, grid: WeightGrid) -> NDArray[np.int32]:
     """The nearest weights on the grid; what lies outside is clipped."""
-    steps = np.rint(scaled / grid.step)
-    return (np.clip(steps, -256 // grid.step, grid.top // grid.step) * grid.step).astype(np.int32)
+    return _nearest(scaled, grid).astype(np.int32)
+
+
+def _nearest(scaled: Floats, grid: WeightGrid) -> Floats:
+    steps: Floats = scaled / grid.step
+    np.rint(steps, out=steps)
+    np.clip(steps, -256 // grid.step, grid.top // grid.step, out=steps)
+    steps *= grid.step
+    return steps
 
 
 def shifted(weight: NDArray[np.int32], exponent: int) -> NDArray[np.int32]:
@@ -64,10 +72,16 @@ def round_matrix(
     half a step. Which copies are rounded up is spread evenly, and differs from row to row.
     A column that is alone is rounded as usual. ``repeated``: what `repeated_columns` found.
     """
-    result = round_weights(scaled, grid)
+    return nearest_matrix(scaled, grid, repeated).astype(np.int32)
+
+
+def nearest_matrix(scaled: Floats, grid: WeightGrid, repeated: Columns | None = None) -> Floats:
+    """What `round_matrix` gives, still as floats."""
+    result = _nearest(scaled, grid)
     for columns in repeated_columns(scaled) if repeated is None else repeated:
-        copies = len(columns)
-        value = scaled[:, columns[0]] / grid.step
+        columns = np.atleast_2d(columns)
+        copies = columns.shape[1]
+        value = scaled[:, columns[:, 0]] / grid.step
         total = np.rint(value * copies)
         low = np.floor(total / copies)
         raised = (total - low * copies).astype(int)
@@ -75,8 +89,8 @@ def round_matrix(
         rank = np.empty(copies, dtype=int)
         rank[order] = np.arange(copies)
         turned = (np.arange(copies) - 7 * np.arange(len(scaled))[:, None]) % copies
-        up = rank[turned] < raised[:, None]
-        result[:, columns] = round_weights((low[:, None] + up) * grid.step, grid)
+        up = rank[turned][:, None] < raised[:, :, None]
+        result[:, columns] = _nearest((low[:, :, None] + up) * grid.step, grid)
     return result
 
 
@@ -87,13 +101,18 @@ def diffused(error: Floats, matrix: Floats, repeated: Columns | None = None) -> 
     """
     spread = error.copy()
     for columns in repeated_columns(matrix) if repeated is None else repeated:
-        spread[:, columns] = error[:, columns].mean(axis=1, keepdims=True)
+        columns = np.atleast_2d(columns)
+        spread[:, columns] = error[:, columns].mean(axis=2, keepdims=True)
     return spread
 
 
 def repeated_columns(matrix: Floats) -> Columns:
-    """Groups of equal columns, those of more than one."""
+    """Groups of equal columns, those of more than one; an array for each number of copies."""
     groups: dict[bytes, list[int]] = {}
     for index, column in enumerate(np.ascontiguousarray(matrix.T)):
         groups.setdefault(column.tobytes(), []).append(index)
-    return [np.array(group, dtype=np.intp) for group in groups.values() if len(group) > 1]
+    by_copies: dict[int, list[list[int]]] = {}
+    for group in groups.values():
+        if len(group) > 1:
+            by_copies.setdefault(len(group), []).append(group)
+    return [np.array(same, dtype=np.intp) for same in by_copies.values()]

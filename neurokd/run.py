@@ -65,12 +65,17 @@ class RunFolder:
             )
         return read_config(file)
 
-    def begin(self, config: TrainConfig) -> None:
-        """Write ``config.toml`` and remove what was made from earlier weights."""
+    def begin(self, config: TrainConfig, resume: bool = False) -> None:
+        """Write ``config.toml`` and remove what was made from earlier weights.
+
+        A fine-tuning that was interrupted stays where training goes on.
+        """
         for name in (*DERIVED, "config.toml", "metrics.jsonl", "last.ckpt"):
             for leftover in self.path.glob(f".{name}.*"):  # of a process that was killed
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         for name in DERIVED:
+            if resume and name == "finetune":
+                continue
             path = self.path / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         atomic.write_text(self.path / "config.toml", write_config(config))

@@ -93,11 +93,19 @@ def _on_chip(
     record = ("spikes",) if keep_spikes else ()
     classes, outputs, spikes, totals = [], [], [], []
     overflows: set[tuple[str, str]] = set()
+    # a population forgets at its start step what came before
+    starts = {
+        population.name: getattr(population, "start_step", 1) for population in net.populations
+    }
     for part in runs(net, data.x, backend=backend, steps=source.steps_given, record=record):
         classes.append(part.classes)
         outputs.append(part.output)
         totals.append(part.counts)
-        overflows |= {(event.population, event.variable) for event in part.overflows}
+        overflows |= {
+            (event.population, event.variable)
+            for event in part.overflows
+            if event.step >= starts[event.population]
+        }
         spikes.append({n: r["spikes"].astype(np.int32) for n, r in part.records.items()})
     arrays: dict[str, Any] = {
         "classes": np.concatenate(classes),

@@ -13,7 +13,16 @@ import typer
 from neurokd import atomic
 from neurokd.cli import console
 from neurokd.cli.export import export_onnx, onnx_name
-from neurokd.cli.options import Data, Json, Samples, SampleShape, SourceArgument, Steps, Weights
+from neurokd.cli.options import (
+    Chip,
+    Data,
+    Json,
+    Samples,
+    SampleShape,
+    SourceArgument,
+    Steps,
+    Weights,
+)
 from neurokd.cli.source import Source, resolve
 from neurokd.errors import UsageError
 from neurokd.hardware.network import DeployedNetwork
@@ -27,6 +36,7 @@ DOES_NOT_HOLD = 1
 def run(
     source: SourceArgument = None,
     data: Data = None,
+    chip: Chip = None,
     backends: Annotated[
         str, typer.Option(help="Comma-separated: emulator, lava, onnx.", metavar="LIST")
     ] = "emulator,lava,onnx",
@@ -44,7 +54,7 @@ def run(
     origin = resolve(source, data=data, weights=weights, sample_shape=sample_shape, steps=steps)
     verdict = verify_source(
         origin,
-        origin.network(),
+        origin.network(chip),
         [name.strip() for name in backends.split(",")],
         tolerance=tolerance,
         samples=samples,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import nir
     from torch import Tensor, nn
 
-    from neurokd.export.trace_capture import Calling
+    from neurokd.export.trace_capture import Captured
 
 Scores: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
 """Samples (B, *shape) → scores (B, K); the class is the argmax."""
@@ -99,6 +99,7 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     """What turns (B, *shape) into (B, K) for this kind of module."""
     import snntorch
 
+    from neurokd.export.trace_capture import states_at_rest
     from neurokd.neurons import LIF, Accumulator, PerStep
 
     parts = list(module.modules())
@@ -123,11 +124,13 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
         return lambda x: _tensor(module(x), where)
 
     def from_rest(x: Tensor) -> Tensor:
-        calling = _calling(module, x[:1], steps)
+        captured = _captured(module, x[:1], steps)
+        calling = captured.calling
         _rest(neurons)
         try:
             if calling.form == "step":
-                return _stepped(module, x, steps, calling.states)
+                first = states_at_rest(x, captured.state_shapes)
+                return _stepped(module, x, steps, calling.states, first)
             out = _tensor(module(x if calling.form == "loop" else x.expand(steps, *x.shape)), where)
         finally:
             _rest(neurons)
@@ -143,12 +146,12 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     return from_rest
 
 
-def _calling(module: nn.Module, sample: Tensor, steps: int) -> Calling:
+def _captured(module: nn.Module, sample: Tensor, steps: int) -> Captured:
     """How forward wants to be called, if that can be told."""
     from neurokd.export.trace_capture import capture
 
     try:
-        return capture(module, sample, steps, reset_none="threshold").calling
+        return capture(module, sample, steps, reset_none="threshold")
     except UnsupportedModuleError as error:
         raise UnsupportedModuleError(
             "it cannot be told how to call this module, since it cannot be traced: " + error.what,
@@ -159,10 +162,12 @@ def _calling(module: nn.Module, sample: Tensor, steps: int) -> Calling:
         ) from error
 
 
-def _stepped(module: nn.Module, x: Tensor, steps: int, states: tuple[int, ...]) -> Tensor:
+def _stepped(
+    module: nn.Module, x: Tensor, steps: int, states: tuple[int, ...], first: list[Tensor | None]
+) -> Tensor:
     """The spikes of a module that takes one step at a call, and perhaps the states it returned."""
     where = type(module).__name__
-    passed: list[Any] = [None for _ in states]
+    passed: list[Any] = list(first)
     total: Tensor | None = None
     for _ in range(steps):
         out = module(x, *passed)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conformance_margins import smallest_margin
 
-from neurokd.errors import FileFormatError, UnsupportedNodeError
+from neurokd.errors import FileFormatError
 from neurokd.export import lower, read_nir, simulate_nir, write_nir
 from neurokd.hardware import emulate
 
@@ -49,10 +49,6 @@ def test_a_foreign_graph_gives_the_spikes_of_the_module_it_was_written_from(
     again = read_nir(write_nir(graph, tmp_path / "again.nir"))
     np.testing.assert_array_equal(simulate_nir(again, x, dt=DT).output, expected)
 
-    if name == "cuba":
-        with pytest.raises(UnsupportedNodeError, match="bias before a filtering synapse"):
-            lower(graph, dt=DT, calibration=x)
-        return
     net = lower(graph, dt=DT, calibration=x, input_bits=1, input_scale=1.0, steps=len(x))
     deployed = emulate(net, net.padded(x.astype(np.int32)))
     np.testing.assert_array_equal(np.asarray(deployed.output)[net.latency :], expected)

@@ -10,9 +10,11 @@ from neurokd.errors import UnsupportedNodeError
 from neurokd.export import compose_chain, simulate_nir
 from neurokd.export.float_network import FloatProjection
 from neurokd.export.float_run import run_float
+from neurokd.export.lower import lowering
 from neurokd.export.lowering import Lowering, Options
 from neurokd.export.pass_compose_linear import compose_linear
 from neurokd.export.pass_populations import populations
+from neurokd.hardware.emulator import emulate
 from neurokd.hardware.population import InputPopulation
 
 RNG = np.random.default_rng(0)
@@ -154,6 +156,32 @@ def test_a_loop_of_one_step_is_a_lag_of_one() -> None:
     expected = simulate_nir(graph, x).output
     assert expected.any() and not expected.all()
     np.testing.assert_array_equal(run_float(found, x)[0]["lif"], expected)
+
+
+def test_a_delay_inside_a_loop_adds_a_path_and_delays_no_other() -> None:
+    # lif → w → lif takes a step; lif → Delay → w → lif the Delay's two beside it
+    nodes = {
+        "input": nir.Input(np.array([3])),
+        "lif": nir.IF(np.ones(3), np.full(3, 1.0), np.zeros(3)),
+        "w": nir.Linear(np.array([[0.5, -0.25, 0.0], [0.0, 0.5, 0.25], [0.75, 0.0, -0.5]])),
+        "late": nir.Delay(np.full(3, 2.0)),
+        "output": nir.Output(np.array([3])),
+    }
+    edges = [("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "late"), ("late", "w")]
+    graph = nir.NIRGraph(nodes, [*edges, ("lif", "output")], type_check=False)
+    x = np.random.default_rng(2).integers(0, 2, size=(12, 6, 3)).astype(float)
+    expected = simulate_nir(graph, x, dt=1.0).output
+    direct = [edge for edge in graph.edges if "late" not in edge]
+    alone = nir.NIRGraph({n: nodes[n] for n in nodes if n != "late"}, direct, type_check=False)
+    assert (expected != simulate_nir(alone, x, dt=1.0).output).any()
+    # all weights are quarters, on the grid at any scale that is a multiple of 8
+    found = lowering(graph, calibration=x, dt=1.0, input_bits=1, scales={"lif": 32.0})
+    lags = sorted((p.lag, p.recurrent) for p in found.floats.projections)
+    assert lags == [(0, False), (1, True), (3, True)]
+    net = found.deployed
+    assert net is not None
+    run = emulate(net, net.padded(x.astype(np.int32)), engine="torch")
+    np.testing.assert_array_equal(run.output[net.latency :], expected)
 
 
 def test_a_bias_shared_by_two_paths_counts_once() -> None:

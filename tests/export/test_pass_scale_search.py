@@ -11,10 +11,12 @@ import pytest
 from neurokd.errors import CapacityError
 from neurokd.export import lower
 from neurokd.export.lower import chip_scales
+from neurokd.export.weight_grid import shifted
 from neurokd.hardware.emulator import emulate
 from neurokd.hardware.network import DeployedNetwork
 
 RNG = np.random.default_rng(3)
+RNG_SIGNED = np.random.default_rng(5)
 
 
 def graph(weight: np.ndarray, bias: float, neuron: nir.NIRNode) -> nir.NIRGraph:
@@ -68,6 +70,62 @@ def test_the_worst_spikes_never_reach_the_readout_s_threshold() -> None:
             peak = max(peak, int(np.abs(emulate(net, x, record=("v",)).records["i"]["v"]).max()))
     # the bound is tight: the worst input reaches nearly all of it
     assert 0.98 * bound < peak <= bound
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_what_a_deep_readout_forgets_costs_it_no_bits(engine: str) -> None:
+    # biases above the threshold: all neurons fire from the first step on, before any input
+    parts: list[nir.NIRNode] = []
+    for width in (3, 3, 3, 2000):
+        fire = nir.IF(np.ones(width), np.ones(width), np.zeros(width))
+        parts += [nir.Affine(np.ones((width, 3)), np.full(width, 2.0)), fire]
+    weight = np.random.default_rng(4).uniform(-0.2, 1.0, size=(2, 2000))
+    made = nir.NIRGraph.from_list(*parts, nir.Linear(weight), nir.I(np.ones(2)))
+    net = lower(made, dt=1.0, steps=1, input_bits=1)
+    note = net.metadata["lowering"]["populations"]["i"]
+    assert note["effective_bits"] > 6.9
+    readout = net.population("i")
+    assert readout.start_step == 6
+    run = emulate(net, net.padded(np.ones((1, 1, 3), np.int32)), record=("v",), engine=engine)
+    limit = readout.vth << 6
+    (projection,) = net.incoming("i")
+    stored = shifted(projection.weight, projection.weight_exp)
+    # before its first input v passes the limit, of which nothing is left afterwards
+    assert "threshold" in {o.variable for o in run.overflows}
+    assert all(o.step < readout.start_step for o in run.overflows)
+    v = run.records["i"]["v"]
+    np.testing.assert_array_equal(v[-1], 64 * stored.sum(axis=1)[None])
+    worst = 64 * np.maximum(stored, 0).sum(axis=1).max()
+    assert 0.5 * limit < worst <= note["proven_bound"] < limit
+
+
+def test_the_bound_knows_that_inputs_may_be_negative() -> None:
+    weight = RNG_SIGNED.normal(size=(3, 50))
+    samples = RNG_SIGNED.uniform(-1, 1, size=(20, 50))
+    net = lower(graph(weight, 0.0, nir.I(np.full(3, 1e4))), steps=5, calibration=samples)
+    bound = net.metadata["lowering"]["populations"]["i"]["proven_bound"]
+    largest = int(np.abs(net.encode(samples)).max())
+    (projection,) = net.projections
+    worst = np.sign(projection.weight).astype(np.int32)[None] * largest
+    x = np.concatenate([np.repeat(worst, 5, axis=0), np.zeros((1, 3, 50), np.int32)])
+    peak = int(np.abs(emulate(net, x, record=("v",)).records["i"]["v"]).max())
+    assert 0.9 * bound < peak <= bound < net.population("i").vth << 6
+
+
+def test_the_bound_follows_leak_and_synapse() -> None:
+    # Σ over 6 steps of u, v of a current of 1: u ← u / 2 + 1, v ← 3 v / 4 + u
+    weight = np.full((1, 4), 0.25)
+    neuron = nir.CubaLI(
+        tau_mem=np.array([4.0]), tau_syn=np.array([2.0]), r=np.array([4.0]),
+        v_leak=np.zeros(1), w_in=np.array([2.0]),
+    )  # fmt: skip
+    made = nir.NIRGraph.from_list(nir.Linear(weight), neuron)
+    net = lower(made, dt=1.0, steps=6, input_bits=1)
+    note = net.metadata["lowering"]["populations"]["cubali"]
+    run = emulate(net, net.padded(np.ones((6, 1, 4), np.int32)), record=("v",))
+    peak = int(run.records["cubali"]["v"].max())
+    # the chip rounds both decays towards zero, by less than a unit a step
+    assert 0 <= note["proven_bound"] - peak < 4 * 6 * 2
 
 
 def test_weights_that_would_all_round_to_zero_are_an_error() -> None:

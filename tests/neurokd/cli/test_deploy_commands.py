@@ -39,6 +39,7 @@ def test_export_simulate_profile_verify_report(
     assert per_sample * 30 == pytest.approx(spikes)
     assert profiled == json.loads((run_copy / "profile.json").read_text())
     words = ["verify", run, "--backends", "emulator,onnx", "--tolerance", "0.1"]
+    words += ["--chip", "loihi2"]
     verdict = _json(capsys, words)
     assert verdict["holds"] and verdict["samples"] == 160
     assert verdict == json.loads((run_copy / "verdict.json").read_text())
@@ -180,7 +181,7 @@ def test_bring_your_own_network(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["export", "RUN", "--target", "netx"], "unknown target"),
+        (["export", "RUN", "--target", "tvm"], "unknown target"),
         (["export", "RUN"], "unknown target"),
         (["export", "RUN", "--target", "nir", "--nir-profile", "loud"], "loud"),
         (["export", "RUN", "--target", "nir", "--reset-none", "keep"], "refuse | threshold"),
@@ -215,6 +216,7 @@ def test_bring_your_own_network(
         (["profile", "RUN", "--data", "wrong.npz"], "fit"),
         (["verify", "RUN", "--data", "wrong.npz"], "fit"),
         (["verify", "RUN", "--backends", "tpu"], "tpu"),
+        (["verify", "RUN", "--chip", "loihi9"], "loihi9"),
         (["verify", "RUN", "--backends", "emulator", "--tolerance", "2"], "tolerance"),
         (["report", "nowhere"], "not a run folder"),
         (["simulate"], "no trained run"),

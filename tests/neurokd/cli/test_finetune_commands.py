@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from neurokd.cli.app import main
-from neurokd.cli.finetune import RECORD, recorded_quantisation
 from neurokd.errors import FileFormatError
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.run import RunFolder
+from neurokd.training.finetune_run import RECORD, recorded_quantisation
 
 pytestmark = pytest.mark.training
 

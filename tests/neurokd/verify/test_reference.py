@@ -151,6 +151,34 @@ def test_module_that_takes_and_returns_its_state() -> None:
     np.testing.assert_array_equal(scores(X), spike_counts(X))
 
 
+class SteppedSynapse(nn.Module):
+    """Its neuron feeds back on itself, and without reset delay takes no None for its spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = linear()
+        self.lif = snntorch.RSynaptic(
+            alpha=0.5, beta=0.25, all_to_all=False, V=0.5, reset_mechanism="zero", reset_delay=False
+        )
+
+    def forward(self, x: Tensor, spk: Tensor, syn: Tensor, mem: Tensor) -> Any:
+        return self.lif(self.fc(x), spk, syn, mem)
+
+
+def test_states_that_may_not_be_none_are_zero_at_first() -> None:
+    # i ← α i + W x + V s; v ← (β v + i) (1 − s); s: v > 1, of the step before on the right
+    i, v, s, total = (np.zeros((len(X), 2)) for _ in range(4))
+    for _ in range(STEPS):
+        i = 0.5 * i + X @ WEIGHT.T + 0.5 * s
+        v = (0.25 * v + i) * (1 - s)
+        s = (v > 1).astype(float)
+        total += s
+    assert 0 < total.sum() < total.size * STEPS
+    scores = as_scores(SteppedSynapse(), STEPS)
+    np.testing.assert_array_equal(scores(X), total)
+    np.testing.assert_array_equal(scores(X[:2]), total[:2])
+
+
 def test_module_in_float64_gets_float64() -> None:
     module = nn.Sequential(linear(), leaky(spike_grad=triangle())).double()
     np.testing.assert_array_equal(as_scores(module, STEPS)(X), spike_counts(X))
