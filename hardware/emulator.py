@@ -45,7 +45,8 @@ def emulate(
 
     Where a variable leaves its range the chip's arithmetic is followed as Lava has it and the step
     is listed in ``run.overflows``. ``record``: any of `run.RECORDABLE`; each population gives those
-    it has, an `InputPopulation` its messages. ``progress(done, samples)`` is called after each batch.
+    it has, an `InputPopulation` its messages. ``progress(done, samples)`` is called after each
+    batch.
 
     ``engine``: "compiled" kernels (`torch.get_num_threads` threads; the first use compiles them,
     later ones find them on disk), "torch", or "auto", compiled kernels where they compute this

@@ -65,9 +65,9 @@ class LIFPopulation:
     ``start_step``: on entering this chip step u and v are set to 0, so that what the neurons
     integrated before their first input arrived (bias, spikes of early layers) is forgotten;
     1 changes nothing. ``spiking=False`` states that the threshold is out of reach by a proven
-    bound: the population is an accumulator and its output is v. Only such a one may have
-    vth = 2¹⁷, which no v can exceed. du = −1 keeps all of u, dv = 4096 nothing of v; the chip has
-    both by its decay offsets, and lava-dl's files use them.
+    bound, from ``start_step`` on: the population is an accumulator and its output is v. Only such a
+    one may have vth = 2¹⁷, which no v can exceed. du = −1 keeps all of u, dv = 4096 nothing of v;
+    the chip has both by its decay offsets, and lava-dl's files use them.
 
     Shapes: ``bias_mant`` is int32 of ``shape``. Units: all fields are the chip's integers.
     Source: Lava `PyLifModelBitAcc` (lava-nc 0.10.0).

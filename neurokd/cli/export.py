@@ -104,7 +104,7 @@ def run(
     elif target == "loihi":
         if finetune:
             origin = _finetuned(origin, teacher, weight_bits, chip or DEFAULT_CHIP)
-        answer = export_loihi(origin, folder, chip or DEFAULT_CHIP, weight_bits)
+        answer = export_loihi(origin, folder, chip, weight_bits)
     elif target == "netx":
         answer = export_netx(origin, folder, chip)
     else:
@@ -163,7 +163,7 @@ def _finetuned(source: Source, teacher: Path | None, weight_bits: int | None, ch
 
 
 def export_loihi(
-    source: Source, folder: Path, chip: str, weight_bits: int | None = None
+    source: Source, folder: Path, chip: str | None, weight_bits: int | None = None
 ) -> dict[str, Any]:
     """Write ``network.safetensors``, ``lowering.json`` and what runs it in Lava without neurokd.
 
@@ -174,19 +174,48 @@ def export_loihi(
     from neurokd.hardware.lava_bundle import write_bundle
     from neurokd.training.finetune_run import recorded_quantisation
 
+    if source.deployed_file is not None:
+        return _bundle(source, folder, chip, weight_bits)
     options = recorded_quantisation(source.run) if source.run else None
     if options is None or weight_bits not in (None, options["weight_bits"]):
         run_bits = source.run.config().weight_bits if source.run else 8
         options = {"weight_bits": weight_bits or run_bits}
-    net = source.lower(chip, **options)
+    net = source.lower(chip or DEFAULT_CHIP, **options)
     with atomic.folder(folder) as temporary:
         bundle = write_bundle(net, temporary)
         report = json.dumps(net.metadata.get("lowering", {}), indent=1)
         atomic.write_text(temporary / "lowering.json", report + "\n")
     return {
         "target": "loihi",
-        "chip": chip,
+        "chip": net.chip,
         "files": [str(folder / name) for name in (*(f.name for f in bundle), "lowering.json")],
+        "populations": len(net.populations),
+        "neurons": sum(p.size for p in net.populations if p is not net.input),
+        "latency_steps": net.latency,
+        "lowering": net.metadata.get("lowering", {}),
+    }
+
+
+def _bundle(
+    source: Source, folder: Path, chip: str | None, weight_bits: int | None
+) -> dict[str, Any]:
+    """Write a network that is integers already, and what runs it in Lava without neurokd."""
+    from neurokd.hardware.lava_bundle import write_bundle
+
+    if weight_bits is not None:
+        raise UsageError(
+            "the weights of a deployed network are what they are",
+            where=source.name,
+            expected="a run, a .nir file or a torch network",
+            found=f"--weight-bits {weight_bits}",
+        )
+    net = source.network(chip)
+    with atomic.folder(folder) as temporary:
+        bundle = write_bundle(net, temporary)
+    return {
+        "target": "loihi",
+        "chip": net.chip,
+        "files": [str(folder / file.name) for file in bundle],
         "populations": len(net.populations),
         "neurons": sum(p.size for p in net.populations if p is not net.input),
         "latency_steps": net.latency,
@@ -204,6 +233,13 @@ def export_netx(source: Source, folder: Path, chip: str | None = None) -> dict[s
     from neurokd.export.netx_grid import lowering_for_netx, on_netx_grid
     from neurokd.export.write_netx import netx_options, write_netx
 
+    if chip not in (None, DEFAULT_CHIP):
+        raise UsageError(
+            "a netx file cannot say what the host computes for this chip",
+            where="--target netx",
+            expected=f"--chip {DEFAULT_CHIP}",
+            found=f"--chip {chip}",
+        )
     net = source.network(chip)
     if source.deployed_file is None:
         options = lowering_for_netx(net, chip_scales(net))

@@ -22,6 +22,13 @@ def run(
     as_json: Json = False,
 ) -> int:
     """What a .nir, .net, .onnx or deployed file contains; runs nothing."""
+    if file.is_dir():
+        inside = sorted(p for p in file.rglob("*") if p.suffix.lower() in _FORMATS)
+        raise UsageError(
+            "this is a folder",
+            where=str(file),
+            expected="a file, as " + (", ".join(str(p) for p in inside) or "none in it is"),
+        )
     describe = _FORMATS.get(file.suffix.lower())
     if describe is None:
         raise UsageError(
@@ -31,8 +38,7 @@ def run(
             found=file.suffix or "no ending",
         )
     if not file.is_file():
-        found = "a folder" if file.is_dir() else ""
-        raise FileFormatError("no such file", where=str(file), found=found)
+        raise FileFormatError("no such file", where=str(file))
     description = {"file": str(file), **describe(file)}
     if as_json:
         console.result_json(description)

@@ -10,8 +10,8 @@ import typer
 SourceArgument = Annotated[
     str | None,
     typer.Argument(
-        help="A run folder, a .nir file, a deployed .safetensors, or package.module:factory; "
-        "without it the newest run under runs/."
+        help="A run folder, a .nir or .net file, a deployed .safetensors, or "
+        "package.module:factory; without it the newest run under runs/."
     ),
 ]
 Data = Annotated[

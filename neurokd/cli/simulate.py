@@ -12,7 +12,16 @@ import typer
 from neurokd import atomic
 from neurokd.cli import console
 from neurokd.cli.deployed import runs
-from neurokd.cli.options import Data, Json, Samples, SampleShape, SourceArgument, Steps, Weights
+from neurokd.cli.options import (
+    Chip,
+    Data,
+    Json,
+    Samples,
+    SampleShape,
+    SourceArgument,
+    Steps,
+    Weights,
+)
 from neurokd.cli.source import Source, resolve
 from neurokd.data import LabelledData
 from neurokd.errors import UsageError
@@ -28,6 +37,7 @@ def run(
         str, typer.Option(help="emulator, lava or onnx.", metavar="BACKEND")
     ] = "emulator",
     data: Data = None,
+    chip: Chip = None,
     samples: Samples = None,
     steps: Steps = None,
     save: Annotated[
@@ -44,12 +54,14 @@ def run(
         )
     if save is not None and save.suffix != ".npz":
         raise UsageError("--save writes .npz", where=str(save), expected="a name that ends in .npz")
+    if backend == "onnx" and chip is not None:
+        raise UsageError("--chip is for emulator and lava", where="--backend onnx", found=chip)
     origin = resolve(source, data=data, weights=weights, sample_shape=sample_shape, steps=steps)
     chosen = origin.data.first(samples)
     arrays, answer = (
         _on_onnx(origin, chosen)
         if backend == "onnx"
-        else _on_chip(origin, chosen, backend, keep_spikes=save is not None)
+        else _on_chip(origin, chosen, backend, chip, keep_spikes=save is not None)
     )
     correct = int((arrays["classes"] == chosen.y).sum())
     low, high = wilson_interval(correct, len(chosen))
@@ -87,9 +99,9 @@ def run(
 
 
 def _on_chip(
-    source: Source, data: LabelledData, backend: str, *, keep_spikes: bool
+    source: Source, data: LabelledData, backend: str, chip: str | None, *, keep_spikes: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    net = source.network()
+    net = source.network(chip)
     record = ("spikes",) if keep_spikes else ()
     classes, outputs, spikes, totals = [], [], [], []
     overflows: set[tuple[str, str]] = set()

@@ -159,10 +159,15 @@ class Source:
         exported = self.folder / "loihi" / "network.safetensors"
         if self.run and exported.is_file():
             net = DeployedNetwork.load(exported)
-            fits = chip in (None, net.chip) and (self.steps or 0) <= net.steps
-            if fits and net.metadata.get("source") == self.fingerprint():
+            reasons = {
+                f"it is for {net.chip}": chip not in (None, net.chip),
+                f"it is for {net.steps} steps": (self.steps or 0) > net.steps,
+                "it was made from other weights": net.metadata.get("source") != self.fingerprint(),
+            }
+            if not any(reasons.values()):
                 return net
-            console.message(f"{exported} does not fit; the network is lowered anew")
+            why = ", ".join(reason for reason, holds in reasons.items() if holds)
+            console.message(f"{exported}: {why}; the network is lowered anew")
         return self.lower(chip or DEFAULT_CHIP)
 
     def _netx(self, file: Path, chip: str | None) -> DeployedNetwork:

@@ -109,7 +109,7 @@ def _check_arguments(
         raise UsageError(
             "there is nothing to compare the emulator with",
             where="verify",
-            remedy="give a student, or the backend lava or onnx as well",
+            remedy="give what it was made from, or --backends emulator,lava",
         )
     if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
         raise UsageError(

@@ -50,6 +50,30 @@ def test_a_run_as_netx_and_back(
     assert [p["name"] for p in described["populations"]] == [p.name for p in network.populations]
     again = answer(capsys, "export", str(net), "--target", "netx", "--out", str(tmp_path / "b"))
     assert Path(again["files"][0]).read_bytes() == net.read_bytes()
+    bundle = answer(capsys, "export", str(net), "--target", "loihi", "--out", str(tmp_path / "c"))
+    assert str(tmp_path / "c" / "run_in_lava.py") in bundle["files"]
+
+
+def test_what_an_export_cannot_do_is_said(
+    run_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*words: str) -> str:
+        assert main([*words]) == 2
+        return capsys.readouterr().err
+
+    run, out = str(run_copy), ("--out", str(tmp_path / "x"))
+    answer(capsys, "export", run, "--target", "loihi", "--chip", "loihi1")
+    deployed = str(run_copy / "loihi" / "network.safetensors")
+    assert answer(capsys, "export", deployed, "--target", "loihi", *out)["chip"] == "loihi1"
+    assert "are what they are" in refused(
+        "export", deployed, "--target", "loihi", "--weight-bits", "4", *out
+    )
+    assert "--chip loihi2" in refused("export", run, "--target", "netx", "--chip", "loihi1", *out)
+    assert "network.safetensors" in refused("inspect", run)
+    assert "emulator and lava" in refused("simulate", run, "--backend", "onnx", "--chip", "loihi1")
+    assert answer(capsys, "simulate", run, "--samples", "4", "--chip", "loihi1")["chip"] == "loihi1"
+    assert main(["simulate", run, "--samples", "4", "--chip", "loihi2"]) == 0
+    assert "it is for loihi1; the network is lowered anew" in capsys.readouterr().err
 
 
 @pytest.mark.lava
