@@ -19,7 +19,7 @@ from neurokd.export.trace_proxy import TimeFirst
 from neurokd.export.trace_steps import Steps
 from neurokd.export.trace_symbolic import Recorder
 from neurokd.export.trace_wrappers import check_unwrapped
-from neurokd.neurons import LIF, Accumulator, PerStep
+from neurokd.neurons import LIF, Accumulator, CubaLIF, PerStep
 
 _PROBE_STEPS = 3
 
@@ -63,7 +63,7 @@ def capture(
     its time loop takes another number of steps than ``steps``.
     """
     check_unwrapped(root)
-    multi_step = any(isinstance(m, (LIF, Accumulator, PerStep)) for m in root.modules())
+    multi_step = any(isinstance(m, (LIF, CubaLIF, Accumulator, PerStep)) for m in root.modules())
     if root.__class__ in HANDLERS or root.__class__ in NEURONS:
         root = nn.Sequential(root)
     with undisturbed(root):
@@ -188,7 +188,7 @@ def _run(
     seen: dict[str, list[Shape]] = {}
     handles = []
     for path, module in root.named_modules():
-        if isinstance(module, (LIF, Accumulator)) or type(module) in STATES:
+        if isinstance(module, (LIF, CubaLIF, Accumulator)) or type(module) in STATES:
             lead = 1 if type(module) in STATES else 2
 
             def note(_: Any, __: Any, y: Any, path: str = path, lead: int = lead) -> None:

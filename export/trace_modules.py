@@ -16,7 +16,7 @@ from neurokd.export.trace_conv import describe_conv
 from neurokd.export.trace_layer import Described, Floats, Kind, Shape, refuse
 from neurokd.export.trace_neurons import STATES
 from neurokd.export.trace_pool1d import average_pool_1d
-from neurokd.neurons import LIF, Accumulator
+from neurokd.neurons import LIF, Accumulator, CubaLIF
 
 
 def describe(path: str, module: nn.Module, shape: Shape, lead: int) -> Described | None:
@@ -212,7 +212,7 @@ HANDLERS: dict[type[nn.Module], Callable[[str, Any, Shape, int], Described | Non
     Accumulator: _accumulator,
 }
 
-NEURONS: tuple[type[nn.Module], ...] = (*STATES, LIF)
+NEURONS: tuple[type[nn.Module], ...] = (*STATES, LIF, CubaLIF)
 """Modules with a membrane that spike; `describe_neuron` says what they become."""
 
 _REMEDIES: dict[type[nn.Module], str] = {

@@ -70,7 +70,9 @@ def multi_step_neuron(
     """The output of neurons that run over all steps by themselves."""
     if node.meta["in_step"]:
         raise refuse(
-            path, "LIF runs over all steps and cannot stand inside PerStep", "move it outside"
+            path,
+            f"{type(module).__name__} runs over all steps and cannot stand inside PerStep",
+            "move it outside",
         )
     if path in steps.neuron_shapes:
         raise refuse(path, "a neuron layer is called more than once", "use one for each")

@@ -100,11 +100,11 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     import snntorch
 
     from neurokd.export.trace_capture import states_at_rest
-    from neurokd.neurons import LIF, Accumulator, PerStep
+    from neurokd.neurons import LIF, Accumulator, CubaLIF, PerStep
 
     parts = list(module.modules())
     where = type(module).__name__
-    if any(isinstance(part, LIF | Accumulator | PerStep) for part in parts):
+    if any(isinstance(part, LIF | CubaLIF | Accumulator | PerStep) for part in parts):
         ends_in_membrane = any(isinstance(part, Accumulator) for part in parts)
 
         def multi_step(x: Tensor) -> Tensor:

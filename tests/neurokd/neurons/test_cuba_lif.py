@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
+from torch import nn
 
-from neurokd.neurons import CubaLIF
+from neurokd.export import simulate_nir, trace
+from neurokd.neurons import CubaLIF, PerStep
 
 
 def test_spike_train_by_hand() -> None:
@@ -18,3 +21,15 @@ def test_decays_lie_on_the_chips_grid_and_learn_if_asked_to() -> None:
     assert [name for name, _ in neurons.named_parameters()] == ["cell.threshold", "cell.alpha"]
     neurons(torch.rand(5, 3, 2) + 0.5).sum().backward()
     assert all(float(p.grad) != 0 for p in neurons.parameters() if p.grad is not None)
+
+
+def test_its_trace_gives_the_same_spikes() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(PerStep(nn.Linear(6, 5)), CubaLIF(0.5, 0.75, 0.3)).double().eval()
+    x = torch.rand(9, 4, 6, dtype=torch.float64)
+    graph = trace(module, x[0], steps=9)
+    assert [type(node).__name__ for node in graph.nodes.values()].count("CubaLIF") == 1
+    with torch.no_grad():
+        spikes = module(x)
+    assert spikes.sum() > 0
+    np.testing.assert_array_equal(simulate_nir(graph, x.numpy()).output, spikes.numpy())
