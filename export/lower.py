@@ -79,38 +79,6 @@ def lower(
     """
     deployed = lowering(
         graph,
-        chip,
-        calibration,
-        dt,
-        weight_bits,
-        input_bits,
-        input_scale,
-        steps,
-        scales,
-        exponents,
-        scale_method,
-    ).deployed
-    assert deployed is not None
-    return deployed
-
-
-def lowering(
-    graph: nir.NIRGraph,
-    chip: str = "loihi2",
-    calibration: Any = None,
-    dt: float | None = None,
-    weight_bits: int | Mapping[str, int] = 8,
-    input_bits: int | None = None,
-    input_scale: float | None = None,
-    steps: int | None = None,
-    scales: Mapping[str, float] | None = None,
-    exponents: Mapping[str, int] | None = None,
-    scale_method: ScaleMethod = "mse",
-) -> Lowering:
-    """What `lower` does, with all that led to its network: the floats, scales and integers."""
-    flat = flatten_nir(graph)
-    options = lowering_options(
-        flat,
         chip=chip,
         calibration=calibration,
         dt=dt,
@@ -121,7 +89,18 @@ def lowering(
         scales=scales,
         exponents=exponents,
         scale_method=scale_method,
-    )
+    ).deployed
+    assert deployed is not None
+    return deployed
+
+
+def lowering(graph: nir.NIRGraph, **arguments: Any) -> Lowering:
+    """What `lower` does, with all that led to its network: the floats, scales and integers.
+
+    ``arguments``: those of `lower`, by name.
+    """
+    flat = flatten_nir(graph)
+    options = lowering_options(flat, **arguments)
     state = Lowering(graph=flat, options=options)
     for name, transform in PASSES:
         state = transform(state)

@@ -25,16 +25,16 @@ HOST_BITS = 16
 def lowering_options(
     graph: nir.NIRGraph,
     *,
-    chip: str,
-    calibration: Any,
-    dt: float | None,
-    weight_bits: int | Mapping[str, int],
-    input_bits: int | None,
-    input_scale: float | None,
-    steps: int | None,
-    scales: Mapping[str, float] | None,
-    exponents: Mapping[str, int] | None,
-    scale_method: ScaleMethod,
+    chip: str = "loihi2",
+    calibration: Any = None,
+    dt: float | None = None,
+    weight_bits: int | Mapping[str, int] = 8,
+    input_bits: int | None = None,
+    input_scale: float | None = None,
+    steps: int | None = None,
+    scales: Mapping[str, float] | None = None,
+    exponents: Mapping[str, int] | None = None,
+    scale_method: ScaleMethod = "mse",
 ) -> Options:
     """The `Options` of a call of `lower`, which says what each argument means.
 

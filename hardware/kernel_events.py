@@ -87,11 +87,7 @@ def list_bytes(
         for t in range(index.shape[1]):
             line = messages[t, first + b]
             if t > 0 and _equal(line, messages[t - 1, first + b]):
-                same = row[b, t - 1]
-                row[b, t] = same
-                count[b, t] = 0
-                for k in range(count[b, same]):
-                    totals[index[b, same, k]] += 1
+                _repeat(b, t, index, count, row, totals)
                 continue
             listed = 0
             for start in range(0, whole, MASK_BITS):
@@ -124,11 +120,7 @@ def list_integers(
         for t in range(index.shape[1]):
             line = messages[t, first + b]
             if t > 0 and _equal(line, messages[t - 1, first + b]):
-                same = row[b, t - 1]
-                row[b, t] = same
-                count[b, t] = 0
-                for k in range(count[b, same]):
-                    totals[index[b, same, k]] += 1
+                _repeat(b, t, index, count, row, totals)
                 continue
             listed = 0
             for neuron in range(neurons):
@@ -143,6 +135,23 @@ def _equal(left: NDArray[Any], right: NDArray[Any]) -> bool:
         if left[i] != right[i]:
             return False
     return True
+
+
+@compiled
+def _repeat(
+    b: int,
+    t: int,
+    index: NDArray[np.int32],
+    count: NDArray[np.int32],
+    row: NDArray[np.int32],
+    totals: NDArray[np.int64],
+) -> None:
+    """Step t sends what the step before did: point to its list instead of writing it again."""
+    same = row[b, t - 1]
+    row[b, t] = same
+    count[b, t] = 0
+    for k in range(count[b, same]):
+        totals[index[b, same, k]] += 1
 
 
 @compiled
