@@ -45,7 +45,7 @@ def graph(**changes: Any) -> nir.NIRGraph:
 def test_the_first_spikes_are_those_of_the_floats(signed: bool) -> None:
     made = graph()
     x = RNG.random((30, 2, 5, 4)) - 0.5 * signed
-    state = lowering(made, "loihi1", x, steps=STEPS)
+    state = lowering(made, chip="loihi1", calibration=x, steps=STEPS)
     net = state.deployed
     assert net is not None and net.host is not None
     assert isinstance(net.input, CurrentInputPopulation) and net.input.name == "l"
