@@ -95,7 +95,9 @@ def full_environment() -> Path:
         sys.exit(error.line())
     project = settings()["project"]
     extras = project["optional-dependencies"]
-    requirements = [*project["dependencies"], *extras["lava-dl"], *extras["test"]]
+    needed = ("lava-dl", "events", "tensorboard", "test")
+    requirements = [*project["dependencies"], *(r for extra in needed for r in extras[extra])]
+    requirements = [r for r in requirements if not r.startswith("neurokd[")]
     key = digest(requirements, base)
     folder = cache_folder() / f"full-{key}"
     with lock(folder.with_suffix(".lock")):

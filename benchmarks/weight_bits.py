@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from neurokd.atomic import write_text
-from neurokd.config import ModelConfig, RecipeConfig, TrainConfig, read_config
+from neurokd.config import AugmentConfig, ModelConfig, RecipeConfig, TrainConfig, read_config
 from neurokd.data import LabelledData, load_data
 from neurokd.export.lower import lower
 from neurokd.export.trace import trace
@@ -74,7 +74,8 @@ def students() -> Iterator[Student]:
         TrainConfig(
             role="student",
             model=ModelConfig(name="resnet20", in_channels=1, width=1),
-            recipe=RecipeConfig(epochs=6, learning_rate=1e-2, max_shift=0),
+            recipe=RecipeConfig(epochs=6, learning_rate=1e-2),
+            augment=AugmentConfig(max_shift=0),
         ),
         small_images,
         epochs=2,

@@ -169,7 +169,7 @@ def trained_run(tiny_data: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "model.kernels=[5,3]",
         "recipe.learning_rate=0.03",
         "recipe.batch_size=8",
-        "recipe.max_shift=0",
+        "augment.max_shift=0",
         "recipe.epochs=40",
     ]
     train(read_config("mnist-student-alone", values), folder)

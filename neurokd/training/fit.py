@@ -67,7 +67,7 @@ def fit(
         order = torch.randperm(len(data), generator=generator)
         for index in range(per_epoch):
             chosen = order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
-            batch = random_shift(images[chosen], recipe.max_shift, generator)
+            batch = random_shift(images[chosen], config.augment.max_shift, generator)
             logits, terms = objective(batch, classes[chosen], generator)
             values = {name: float(term.detach()) for name, term in terms.items()}
             _require_finite(values, state.epoch + 1, index)

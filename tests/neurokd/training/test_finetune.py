@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurokd.config import RecipeConfig, TrainConfig
+from neurokd.config import AugmentConfig, RecipeConfig, TrainConfig
 from neurokd.data import LabelledData, load_data
 from neurokd.errors import UnsupportedModuleError
 from neurokd.export.lower import lower
@@ -95,7 +95,9 @@ def test_a_residual_student_with_its_shortcuts_and_head(hidden: int | None, tmp_
     )
     for _ in range(20):
         student(torch.from_numpy(data.x).expand(4, *data.x.shape))
-    config = TrainConfig(role="student", recipe=RecipeConfig(batch_size=16, max_shift=0))
+    config = TrainConfig(
+        role="student", recipe=RecipeConfig(batch_size=16), augment=AugmentConfig(max_shift=0)
+    )
     tuned = finetune(
         student.eval(), config, data, RunFolder(tmp_path), weight_bits={"stem_0_layer_0": 4}
     )
@@ -122,6 +124,8 @@ def test_a_layer_that_cannot_hold_what_is_learnt_is_refused(tmp_path: Path) -> N
     data = LabelledData(
         "noise", np.random.default_rng(0).random((32, 6)).astype(np.float32), np.zeros(32, int)
     )
-    config = TrainConfig(role="student", recipe=RecipeConfig(batch_size=16, max_shift=0))
+    config = TrainConfig(
+        role="student", recipe=RecipeConfig(batch_size=16), augment=AugmentConfig(max_shift=0)
+    )
     with pytest.raises(UnsupportedModuleError, match="export without fine-tuning"):
         finetune(Twice().eval(), config, data, RunFolder(tmp_path), epochs=1)

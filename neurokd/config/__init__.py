@@ -1,0 +1,18 @@
+"""Configuration of training: frozen, validated, read from TOML and written back to it."""
+
+from neurokd.config.distill import DistillConfig
+from neurokd.config.model import ModelConfig
+from neurokd.config.read import preset_names, read_config, write_config
+from neurokd.config.recipe import AugmentConfig, RecipeConfig
+from neurokd.config.train import TrainConfig
+
+__all__ = [
+    "AugmentConfig",
+    "DistillConfig",
+    "ModelConfig",
+    "RecipeConfig",
+    "TrainConfig",
+    "preset_names",
+    "read_config",
+    "write_config",
+]

@@ -1,0 +1,101 @@
+"""Configurations as TOML: read with overrides, and written back resolved."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from neurokd.config.train import TrainConfig
+from neurokd.errors import FileFormatError, UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped configurations."""
+    files = (resources.files("neurokd") / "presets").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """A preset's name or a TOML file, with ``key=value`` overrides (``recipe.epochs=3``).
+
+    Raises: `FileFormatError` for a missing or broken file, `UsageError` for an unknown key or a
+    value that does not fit.
+    """
+    text, where = _text(source)
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileFormatError("this is not TOML", where=where, found=str(error)) from error
+    for override in overrides:
+        _override(values, override)
+    return _validated(values, where)
+
+
+def write_config(config: TrainConfig) -> str:
+    """The resolved configuration as TOML."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _text(source: str | Path) -> tuple[str, str]:
+    if str(source) in preset_names():
+        preset = resources.files("neurokd") / "presets" / f"{source}.toml"
+        return preset.read_text(encoding="utf-8"), str(source)
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError(
+            "no such configuration",
+            where=str(source),
+            expected=f"a TOML file, or one of {', '.join(preset_names())}",
+            remedy="`neurokd presets` lists the presets",
+        )
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(
+            "the file cannot be read", where=str(path), found=str(error)
+        ) from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not all(part for part in key.split(".")):
+        raise UsageError(
+            "this is not an override", where="--set", expected="key=value", found=repr(override)
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string
+    *path, last = key.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise UsageError("this key has no parts", where="--set", found=repr(key))
+    values[last] = value
+
+
+def _validated(values: dict[str, Any], where: str) -> TrainConfig:
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"{key}: unknown key")
+            else:
+                given = problem["input"]
+                shown = "" if isinstance(given, dict) else f" (found {given!r})"
+                problems.append(f"{key}: {problem['msg']}{shown}")
+        raise UsageError("; ".join(problems), where=where) from error

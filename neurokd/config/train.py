@@ -1,0 +1,53 @@
+"""`TrainConfig`: one training run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from neurokd.config.distill import DistillConfig
+from neurokd.config.model import ModelConfig
+from neurokd.config.recipe import AugmentConfig, RecipeConfig
+from neurokd.config.section import Section
+
+
+class TrainConfig(Section):
+    """One training run, of a dense teacher or of a spiking student."""
+
+    role: Literal["teacher", "student"]
+    data: str = "mnist-subset"
+    samples: int | None = Field(
+        default=None, ge=2, description="training samples used, the first ones; None is all"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    steps: int = Field(default=4, ge=1, le=1024, description="time steps T of a student")
+    model: ModelConfig = ModelConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    augment: AugmentConfig = AugmentConfig()
+    distill: DistillConfig | None = None
+    teacher: str | None = Field(
+        default=None, description="preset or file that trains the teacher when none is given"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="cpu", description="auto takes a GPU where there is one"
+    )
+    devices: int = Field(default=1, ge=1, description="processes that share a batch")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of matrix products and convolutions"
+    )
+    compiled: bool = Field(default=False, description="torch.compile where it helps")
+    tensorboard: bool = Field(default=False, description="curves for TensorBoard, too")
+    qat: bool = Field(
+        default=False, description="train on in the deployed integers once the student is trained"
+    )
+    qat_epochs: int = Field(default=4, ge=1, description="epochs of that, at a tenth of the rate")
+    weight_bits: int = Field(default=8, ge=1, le=8, description="bits of a weight on the chip")
+
+    @model_validator(mode="after")
+    def _distillation_is_for_students(self) -> TrainConfig:
+        if self.role == "teacher" and (self.distill or self.teacher):
+            raise ValueError("a teacher is not distilled: remove distill and teacher")
+        if self.role == "teacher" and self.qat:
+            raise ValueError("a teacher is not deployed: remove qat")
+        return self
