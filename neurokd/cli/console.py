@@ -121,7 +121,10 @@ class _Milestones:
         if reached > self._said:
             self._said = reached
             seconds = time.monotonic() - self._start
-            extra = f", {note}" if note else ""
+            left = seconds * (self._total / self._done - 1)
+            extra = (f", about {left:.0f} s more" if left > 0 else "") + (
+                f", {note}" if note else ""
+            )
             message(f"{self._description}: {self._done}/{self._total} after {seconds:.0f} s{extra}")
 
 
