@@ -122,9 +122,8 @@ class _Milestones:
             self._said = reached
             seconds = time.monotonic() - self._start
             left = seconds * (self._total / self._done - 1)
-            extra = (f", about {left:.0f} s more" if left > 0 else "") + (
-                f", {note}" if note else ""
-            )
+            more = f", about {left:.0f} s more" if self._done < self._total else ""
+            extra = f"{more}, {note}" if note else more
             message(f"{self._description}: {self._done}/{self._total} after {seconds:.0f} s{extra}")
 
 
