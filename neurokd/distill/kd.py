@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokd.errors import ShapeMismatchError, UsageError
+from neurokd.distill.require import require_logits, require_temperature
 
 
 def softened_divergence(
@@ -20,29 +20,13 @@ def softened_divergence(
     return divergence * temperature**2
 
 
-def require_logits(where: str, student_logits: Tensor, teacher_logits: Tensor) -> None:
-    """Raise `ShapeMismatchError` unless both are (B, K)."""
-    if student_logits.ndim != 2 or student_logits.shape != teacher_logits.shape:
-        raise ShapeMismatchError(
-            "student and teacher logits differ in shape",
-            where=where,
-            expected="(B, K) twice",
-            found=f"{tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}",
-        )
-
-
-def require_temperature(where: str, temperature: float) -> None:
-    """Raise `UsageError` unless τ > 0."""
-    if not temperature > 0:
-        raise UsageError("temperature must be positive", where=where, found=str(temperature))
-
-
 class KDLoss(nn.Module):
     """Knowledge distillation of the logits.
 
     Equation: L = τ² · mean_B KL(softmax(z_T / τ) ‖ softmax(z_S / τ)).
 
     Shapes: student (B, K), teacher (B, K) → scalar.
+    Raises: `ShapeMismatchError`, `UsageError`.
     Source: Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), section 2.
     """
 

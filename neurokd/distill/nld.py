@@ -8,22 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokd.distill.kd import require_logits, require_temperature, softened_divergence
+from neurokd.distill.kd import softened_divergence
+from neurokd.distill.require import require_choice, require_logits, require_temperature
 from neurokd.errors import UsageError
+
+Mode = Literal["logit", "prob_mix"]
 
 
 class NLDLoss(nn.Module):
     """Noise-smoothed logits distillation.
 
-    Equation, ``mode="logit"`` (the paper): ε ~ N(mean_K(z_S), std_K(z_S)²) per sample and class,
-    z = z_S + λ ε, L = τ² · mean_B KL(softmax(z_T / τ) ‖ softmax(z / τ)).
+    Equation, ``mode="logit"`` (the paper): ε = mean_K(z_S) + n · std_K(z_S), n ~ N(0, 1) per
+    sample and class, z = z_S + λ ε, L = τ² · mean_B KL(softmax(z_T / τ) ‖ softmax(z / τ)).
 
     Equation, ``mode="prob_mix"`` (the reference code): g = mean_K(z_S) + n · var_K(z_S),
-    n ~ N(0, 1), p_S = (1 − λ) softmax(z_S / τ) + λ softmax(g / τ),
-    L = τ² · mean_B KL(softmax(z_T / τ) ‖ p_S).
+    p_S = (1 − λ) softmax(z_S / τ) + λ softmax(g / τ), L = τ² · mean_B KL(softmax(z_T / τ) ‖ p_S).
 
-    Mean and spread (unbiased, over the classes) are constants for the gradient. The noise is fresh
-    in every call and comes from ``generator``.
+    With ``sigma`` (ablation) the factor of n is this number in both modes, whatever the logits'
+    own spread. λ is ``noise``. Softmax does not see the mean. Mean and spread (unbiased, over the
+    classes) are constants for the gradient unless ``through_spread``, as in the reference code.
+    The noise is fresh in every call and comes from ``generator``.
 
     Shapes: student (B, K), teacher (B, K) → scalar.
     Raises: `ShapeMismatchError`, `UsageError`.
@@ -34,19 +38,27 @@ class NLDLoss(nn.Module):
         self,
         temperature: float = 2.0,
         noise: float = 0.1,
-        mode: Literal["logit", "prob_mix"] = "logit",
+        mode: Mode = "logit",
+        sigma: float | None = None,
+        through_spread: bool = False,
     ) -> None:
         super().__init__()
         require_temperature("NLDLoss", temperature)
-        if mode not in ("logit", "prob_mix"):
+        require_choice("NLDLoss", "mode", mode, Mode)
+        if not noise >= 0 or (mode == "prob_mix" and noise > 1):
             raise UsageError(
-                "unknown mode", where="NLDLoss", expected="logit | prob_mix", found=repr(mode)
+                "the noise weight is out of range",
+                where="NLDLoss",
+                expected="0 to 1 for prob_mix" if mode == "prob_mix" else "≥ 0",
+                found=str(noise),
             )
-        if noise < 0 or (mode == "prob_mix" and noise > 1):
-            raise UsageError("the noise weight is out of range", where="NLDLoss", found=str(noise))
+        if sigma is not None and not sigma > 0:
+            raise UsageError("sigma must be positive", where="NLDLoss", found=str(sigma))
         self.temperature = temperature
         self.noise = noise
         self.mode = mode
+        self.sigma = sigma
+        self.through_spread = through_spread
 
     def forward(
         self,
@@ -55,17 +67,26 @@ class NLDLoss(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         require_logits("NLDLoss", student_logits, teacher_logits)
-        constant = student_logits.detach()
-        mean = constant.mean(dim=1, keepdim=True)
-        spread = constant.std(dim=1, keepdim=True)
-        normal = torch.randn(
-            constant.shape, generator=generator, device=constant.device, dtype=constant.dtype
-        )
+        g = self._noise_logits(student_logits, generator)
         tau = self.temperature
         if self.mode == "logit":
-            smooth = student_logits + self.noise * (mean + spread * normal)
-            return softened_divergence(teacher_logits, F.log_softmax(smooth / tau, dim=1), tau)
-        noise_logits = mean + spread.square() * normal
+            log_p = F.log_softmax((student_logits + self.noise * g) / tau, dim=1)
+            return softened_divergence(teacher_logits, log_p, tau)
         mixed = (1 - self.noise) * F.softmax(student_logits / tau, dim=1)
-        mixed = mixed + self.noise * F.softmax(noise_logits / tau, dim=1)
-        return softened_divergence(teacher_logits, mixed.log(), tau)
+        mixed = mixed + self.noise * F.softmax(g / tau, dim=1)
+        # at λ = 1 or with far-off logits a probability may be zero in floats, its logarithm not
+        tiny = torch.finfo(mixed.dtype).tiny
+        return softened_divergence(teacher_logits, mixed.clamp(min=tiny).log(), tau)
+
+    def _noise_logits(self, student_logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Normal draws about the mean of each sample's logits. Shapes: (B, K) → (B, K)."""
+        source = student_logits if self.through_spread else student_logits.detach()
+        # drawn where the generator lives, so that a GPU sees the same noise
+        device = generator.device if generator is not None else source.device
+        normal = torch.randn(source.shape, generator=generator, device=device, dtype=source.dtype)
+        normal = normal.to(source.device)
+        mean = source.mean(dim=1, keepdim=True)
+        if self.sigma is not None:
+            return mean + self.sigma * normal
+        spread = source.std(dim=1, keepdim=True)
+        return mean + (spread if self.mode == "logit" else spread.square()) * normal

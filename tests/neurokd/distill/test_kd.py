@@ -1,3 +1,7 @@
+"""KD against a hand-derived value."""
+
+from __future__ import annotations
+
 import math
 
 import pytest
@@ -21,6 +25,16 @@ def test_it_is_a_mean_over_the_batch_and_zero_at_equality() -> None:
     teacher = torch.tensor([[0.0, 1.0, 0.0]])
     one, two = KDLoss()(logits, teacher), KDLoss()(logits.repeat(2, 1), teacher.repeat(2, 1))
     assert float(one) == pytest.approx(float(two))
+
+
+def test_gradient_reaches_the_student_only() -> None:
+    student = torch.tensor([[1.0, -2.0, 0.5]], requires_grad=True)
+    teacher = torch.tensor([[0.0, 1.0, 0.0]], requires_grad=True)
+    KDLoss(2.0)(student, teacher).backward()
+    # ∂L/∂z_S = τ (p_S − p_T) / B
+    p_student, p_teacher = (torch.softmax(z.detach() / 2, 1) for z in (student, teacher))
+    torch.testing.assert_close(student.grad, 2 * (p_student - p_teacher))
+    assert teacher.grad is None
 
 
 def test_bad_input_is_refused() -> None:
