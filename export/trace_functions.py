@@ -119,6 +119,7 @@ _REMEDIES = {
     "layer_norm": "use nn.BatchNorm2d directly after a convolution",
     "matmul": f"{_ATTENTION}; for a fixed matrix use nn.Linear",
     "bmm": _ATTENTION,
+    "unflatten": f"keep samples as the layers give them; to split heads: {_ATTENTION}",
     "softmax": f"{_ATTENTION}; after the last layer, take it outside of the network",
     "scaled_dot_product_attention": _ATTENTION,
     "squeeze": "use flatten(1), or samples without this axis",

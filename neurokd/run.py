@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 RUNS = Path("runs")
+_WRAPPER = "module."
 DERIVED = (
     WEIGHTS,
     "quantisation.json",
@@ -150,7 +151,13 @@ def read_weights(path: Path, *, remedy: str = "") -> dict[str, Tensor]:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state into a network that it fits exactly; `FileFormatError` otherwise."""
+    """Load a state into a network that it fits exactly; `FileFormatError` otherwise.
+
+    The prefix "module.", which torch's parallel wrappers leave on every key, is taken off.
+    """
+    wrapped = all(key.startswith(_WRAPPER) for key in state)
+    if wrapped and not any(key.startswith(_WRAPPER) for key in model.state_dict()):
+        state = {key.removeprefix(_WRAPPER): value for key, value in state.items()}
     try:
         model.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:

@@ -1,7 +1,21 @@
 """Networks by name, dense and spiking."""
 
 from neurokd.models.build import build_model
+from neurokd.models.cifar_resnet import CifarResNet
 from neurokd.models.convnet import ConvNet
+from neurokd.models.mlp import MLP
+from neurokd.models.module import user_network
 from neurokd.models.resnet import ResNet
+from neurokd.models.spikformer import Spikformer
+from neurokd.models.vgg import VGG
 
-__all__ = ["ConvNet", "ResNet", "build_model"]
+__all__ = [
+    "MLP",
+    "VGG",
+    "CifarResNet",
+    "ConvNet",
+    "ResNet",
+    "Spikformer",
+    "build_model",
+    "user_network",
+]

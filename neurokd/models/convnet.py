@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from neurokd.neurons import LIF, Accumulator, PerStep
+from neurokd.errors import UsageError
+from neurokd.models.form import Form, normalised
+from neurokd.models.geometry import require_counts, require_per_stage
 
 
 class ConvNet(nn.Module):
@@ -17,6 +19,8 @@ class ConvNet(nn.Module):
     are the last membrane over T. Each stage is convolution, batch normalisation, activation.
 
     ``stages.i`` is stage i; ``classifier`` is the linear layer.
+
+    Raises: `UsageError` for a geometry that cannot be.
     """
 
     def __init__(
@@ -31,31 +35,32 @@ class ConvNet(nn.Module):
         threshold: float = 1.0,
     ) -> None:
         super().__init__()
+        require_counts("ConvNet", in_channels=in_channels, classes=classes)
+        require_per_stage("ConvNet", channels=channels, kernels=kernels, strides=strides)
+        if any(kernel % 2 == 0 for kernel in kernels):
+            raise UsageError(
+                "kernels must be odd, so that padding keeps the geometry",
+                where="ConvNet",
+                found=f"kernels {tuple(kernels)}",
+            )
         self.spiking = spiking
+        form = Form(spiking, beta, threshold)
         stages = []
         width = in_channels
         for out, kernel, stride in zip(channels, kernels, strides, strict=True):
-            convolution = nn.Sequential(
-                nn.Conv2d(width, out, kernel, stride, kernel // 2, bias=False),
-                nn.BatchNorm2d(out),
-            )
-            stages.append(
-                nn.Sequential(PerStep(convolution), LIF(beta, threshold))
-                if spiking
-                else nn.Sequential(convolution, nn.ReLU())
-            )
+            convolution = nn.Conv2d(width, out, kernel, stride, kernel // 2, bias=False)
+            stages.append(nn.Sequential(form.layer(normalised(convolution)), form.activation()))
             width = out
         self.stages = nn.Sequential(*stages)
-        head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes)
-        self.pool, self.flatten, self.classifier = (
-            (PerStep(layer) if spiking else layer) for layer in head
-        )
-        self.readout: nn.Module = Accumulator() if spiking else nn.Identity()
+        self.pool = form.layer(nn.AdaptiveAvgPool2d(1))
+        self.flatten = form.layer(nn.Flatten())
+        self.classifier = form.layer(nn.Linear(width, classes))
+        self.readout = form.readout()
 
     @property
-    def last_stage(self) -> str:
-        """Module path of the last stage, whose features distillation compares."""
-        return f"stages.{len(self.stages) - 1}"
+    def feature_stages(self) -> tuple[str, ...]:
+        """Module paths of the stages, whose outputs (…, C, H, W) distillation compares."""
+        return tuple(f"stages.{i}" for i in range(len(self.stages)))
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.readout(self.classifier(self.flatten(self.pool(self.stages(x)))))

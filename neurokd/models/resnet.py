@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from neurokd.errors import UsageError
-from neurokd.neurons import LIF, Accumulator, PerStep
+from neurokd.models.form import Form, normalised
+from neurokd.models.geometry import LastActivation, require_counts, require_last_activation
 
-LastActivation = Literal["lif", "relu"]
 _CHANNELS = 16
 _STRIDES = (1, 2, 2)
 
@@ -25,12 +24,11 @@ class ResNet(nn.Module):
 
     ``last_activation`` is that of the spiking form's last block: with "relu" the features that
     distillation sees are real numbers, as in the reference code, and the network is no longer
-    deployable. With ``hidden`` the head is two linear layers with nothing between; CAM needs a
-    teacher without.
+    deployable. With ``hidden`` the head is two linear layers with nothing between.
 
     ``stages.i`` is stage i; ``classifier`` is the last linear layer. H and W divide by 4.
 
-    Raises: `UsageError` for blocks that are not three positive numbers, or an unknown activation.
+    Raises: `UsageError` for a geometry that cannot be.
     Source: CKDSNN (arXiv 2511.06902).
     """
 
@@ -47,64 +45,49 @@ class ResNet(nn.Module):
         threshold: float = 1.0,
     ) -> None:
         super().__init__()
-        if len(blocks) != len(_STRIDES) or min(*blocks, width, hidden or 1) < 1:
+        require_counts(
+            "ResNet", blocks=blocks, width=width, in_channels=in_channels, classes=classes
+        )
+        if len(blocks) != len(_STRIDES):
             raise UsageError(
                 "this is no residual network",
                 where="ResNet",
-                expected="three stages of one block or more, width and hidden of 1 or more",
-                found=f"blocks {tuple(blocks)}, width {width}, hidden {hidden}",
+                expected="blocks of three stages",
+                found=str(tuple(blocks)),
             )
-        if last_activation not in ("lif", "relu"):
-            raise UsageError(
-                "unknown last activation",
-                where="ResNet",
-                expected="'lif' or 'relu'",
-                found=repr(last_activation),
-            )
+        if hidden is not None:
+            require_counts("ResNet", hidden=hidden)
+        require_last_activation("ResNet", last_activation)
         self.spiking = spiking
+        form = Form(spiking, beta, threshold)
         channels = _CHANNELS * width
-
-        def activation() -> nn.Module:
-            return LIF(beta, threshold) if spiking else nn.ReLU()
-
-        def per_step(layer: nn.Module) -> nn.Module:
-            return PerStep(layer) if spiking else layer
-
-        self.stem = nn.Sequential(
-            per_step(_normalised(nn.Conv2d(in_channels, channels, 3, 1, 1, bias=False))),
-            activation(),
-        )
+        stem = nn.Conv2d(in_channels, channels, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(form.layer(normalised(stem)), form.activation())
         stages = []
         for stage, (depth, stride) in enumerate(zip(blocks, _STRIDES, strict=True)):
             out = _CHANNELS * width * 2**stage
-            stages.append(
-                nn.Sequential(
-                    *(
-                        BasicBlock(
-                            channels if block == 0 else out,
-                            out,
-                            stride if block == 0 else 1,
-                            activation,
-                            per_step,
-                        )
-                        for block in range(depth)
-                    )
-                )
-            )
+            first = BasicBlock(channels, out, stride, form)
+            rest = (BasicBlock(out, out, 1, form) for _ in range(depth - 1))
+            stages.append(nn.Sequential(first, *rest))
             channels = out
         self.stages = nn.Sequential(*stages)
         if spiking and last_activation == "relu":
             self.stages.get_submodule(f"{len(blocks) - 1}.{blocks[-1] - 1}").activation = nn.ReLU()
-        self.pool = per_step(nn.AdaptiveAvgPool2d(1))
-        self.flatten = per_step(nn.Flatten())
-        self.hidden = per_step(nn.Linear(channels, hidden)) if hidden else nn.Identity()
-        self.classifier = per_step(nn.Linear(hidden or channels, classes))
-        self.readout: nn.Module = Accumulator() if spiking else nn.Identity()
+        self.pool = form.layer(nn.AdaptiveAvgPool2d(1))
+        self.flatten = form.layer(nn.Flatten())
+        self.hidden = form.layer(nn.Linear(channels, hidden)) if hidden else nn.Identity()
+        self.classifier = form.layer(nn.Linear(hidden or channels, classes))
+        self.readout = form.readout()
 
     @property
-    def last_stage(self) -> str:
-        """Module path of the last stage, whose features distillation compares."""
-        return f"stages.{len(self.stages) - 1}"
+    def feature_stages(self) -> tuple[str, ...]:
+        """Module paths of the stages, whose outputs (…, C, H, W) distillation compares."""
+        return tuple(f"stages.{i}" for i in range(len(self.stages)))
+
+    @property
+    def linear_head(self) -> tuple[str, ...]:
+        """Module paths of the head's linear layers, which compute one linear map together."""
+        return ("classifier",) if isinstance(self.hidden, nn.Identity) else ("hidden", "classifier")
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.flatten(self.pool(self.stages(self.stem(x))))
@@ -121,29 +104,18 @@ class BasicBlock(nn.Module):
     Shapes: (…, in, H, W) → (…, out, H / stride, W / stride).
     """
 
-    def __init__(
-        self,
-        channels: int,
-        out: int,
-        stride: int,
-        activation: Callable[[], nn.Module],
-        per_step: Callable[[nn.Module], nn.Module],
-    ) -> None:
+    def __init__(self, channels: int, out: int, stride: int, form: Form) -> None:
         super().__init__()
-        first = _normalised(nn.Conv2d(channels, out, 3, stride, 1, bias=False))
-        second = _normalised(nn.Conv2d(out, out, 3, 1, 1, bias=False))
-        self.residual = nn.Sequential(per_step(first), activation(), per_step(second))
+        first = normalised(nn.Conv2d(channels, out, 3, stride, 1, bias=False))
+        second = normalised(nn.Conv2d(out, out, 3, 1, 1, bias=False))
+        self.residual = nn.Sequential(form.layer(first), form.activation(), form.layer(second))
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out:
-            projection = _normalised(nn.Conv2d(channels, out, 1, bias=False))
+            projection = normalised(nn.Conv2d(channels, out, 1, bias=False))
             pool = [nn.AvgPool2d(stride)] if stride != 1 else []
-            self.shortcut = per_step(nn.Sequential(*pool, *projection))
-        self.activation = activation()
+            self.shortcut = form.layer(nn.Sequential(*pool, *projection))
+        self.activation = form.activation()
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.residual(x) + self.shortcut(x))
         return y
-
-
-def _normalised(convolution: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels))

@@ -13,7 +13,8 @@ from neurokd.errors import UsageError
 from neurokd.models import ResNet, build_model
 from neurokd.neurons import LIF
 from neurokd.run import configured_model
-from neurokd.training.objective import Distillation, make_objective
+from neurokd.training.distillation import Distillation
+from neurokd.training.objective import make_objective
 
 
 def residual_parameters(blocks: tuple[int, int, int], width: int, head: tuple[int, ...]) -> int:
@@ -93,7 +94,7 @@ def test_the_last_activation_may_be_real_valued() -> None:
     ("settings", "message"),
     [
         ({"blocks": (3, 3)}, "three stages"),
-        ({"blocks": (3, 0, 3)}, "three stages"),
+        ({"blocks": (3, 0, 3)}, "blocks is no count"),
         ({"width": 0}, "width 0"),
         ({"hidden": -1}, "hidden -1"),
         ({"last_activation": "tanh"}, "'lif' or 'relu'"),
@@ -104,14 +105,17 @@ def test_what_is_no_network_is_refused(settings: dict[str, Any], message: str) -
         ResNet(**settings)
 
 
-@pytest.mark.parametrize("role", ["teacher", "student"])
-@pytest.mark.parametrize("name", ["resnet19", "resnet20"])
-def test_the_configuration_builds_the_same_network(name: str, role: str) -> None:
-    config = TrainConfig.model_validate({"role": role, "model": {"name": name}})
-    built = configured_model(config)
-    wanted = build_model(name, spiking=role == "student")
-    state = {key: tuple(value.shape) for key, value in built.state_dict().items()}
-    assert state == {key: tuple(value.shape) for key, value in wanted.state_dict().items()}
+@pytest.mark.parametrize("hidden", [None, 5])
+def test_its_head_is_one_linear_map(hidden: int | None) -> None:
+    torch.manual_seed(0)
+    model = build_model("resnet20", spiking=False, hidden=hidden).double().eval()
+    weight = torch.eye(64, dtype=torch.double)
+    for path in model.linear_head:
+        weight = model.get_submodule(path).weight @ weight
+    with torch.no_grad():
+        features = torch.rand(2, 64, dtype=torch.double)
+        first, second = model.classifier(model.hidden(features))
+        torch.testing.assert_close(first - second, weight @ (features[0] - features[1]))
 
 
 def test_a_residual_configuration_survives_a_round_trip(tmp_path: Any) -> None:
@@ -131,8 +135,9 @@ def test_a_residual_configuration_survives_a_round_trip(tmp_path: Any) -> None:
         (["width=2"], "width is not an option of convnet"),
         (["name=resnet20", "width=0"], "model.width"),
         (["name=resnet20", "last_activation=tanh"], "'lif' or 'relu'"),
-        (["name=resnet18"], "'resnet19' or 'resnet20'"),
-        (["name=resnet20", "depth=3"], "model.depth: unknown key"),
+        (["name=resnet18"], "'resnet20'"),
+        (["name=resnet20", "depth=3"], "depth is not an option of resnet20"),
+        (["name=resnet20", "deepness=3"], "model.deepness: unknown key"),
     ],
 )
 def test_contradictory_options_are_refused(settings: list[str], message: str) -> None:
@@ -148,7 +153,7 @@ def test_a_residual_student_learns_from_the_last_stage_of_its_teacher() -> None:
     student = build_model("resnet20", spiking=True)
     teacher = build_model("resnet20", spiking=False, width=2)
     objective = make_objective(config, student, teacher)
-    assert isinstance(objective, Distillation) and student.last_stage == "stages.2"
+    assert isinstance(objective, Distillation) and student.feature_stages[-1] == "stages.2"
     generator = torch.Generator().manual_seed(0)
     logits, terms = objective(torch.rand(2, 3, 16, 16), torch.tensor([1, 3]), generator)
     assert logits.shape == (2, 10) and set(terms) == {"ce", "samd", "nld"}
@@ -157,9 +162,9 @@ def test_a_residual_student_learns_from_the_last_stage_of_its_teacher() -> None:
     assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
-def test_a_network_without_a_last_stage_cannot_be_distilled() -> None:
+def test_a_network_that_names_no_stages_cannot_be_distilled() -> None:
     config = TrainConfig.model_validate({"role": "student", "distill": {}})
-    with pytest.raises(UsageError, match="last_stage"):
+    with pytest.raises(UsageError, match="feature_stages"):
         make_objective(config, nn.Sequential(nn.Flatten()), build_model("convnet", spiking=False))
 
 

@@ -1,0 +1,40 @@
+"""Weights of other trainers: what loading takes off their names, and what it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from neurokd.errors import FileFormatError
+from neurokd.run import load_state
+
+FILE = Path("weights.th")
+
+
+class Wrapped(nn.Module):
+    """As torch's parallel wrappers hold a network."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+def test_the_name_of_a_parallel_wrapper_is_taken_off() -> None:
+    trained, network = nn.Linear(3, 2), nn.Linear(3, 2)
+    load_state(network, Wrapped(trained).state_dict(), FILE)
+    assert torch.equal(network.weight, trained.weight)
+
+
+def test_a_network_that_has_such_a_name_itself_keeps_it() -> None:
+    trained, network = Wrapped(nn.Linear(3, 2)), Wrapped(nn.Linear(3, 2))
+    load_state(network, trained.state_dict(), FILE)
+    assert torch.equal(network.module.weight, trained.module.weight)
+
+
+def test_a_name_that_only_some_have_is_no_wrapper() -> None:
+    state = {"module.weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+    with pytest.raises(FileFormatError, match="do not fit the network.*weight"):
+        load_state(nn.Linear(3, 2), state, FILE)
