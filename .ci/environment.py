@@ -86,8 +86,9 @@ def full_environment() -> Path:
 
     The tests import neurokd from the checkout, so every checkout with these pins shares it.
     """
+    from neurokd.cache import cache_folder
     from neurokd.errors import BackendUnavailableError
-    from neurokd.hardware.lava_environment import cache_folder, find_python
+    from neurokd.hardware.lava_environment import find_python
 
     try:
         base = find_python()
@@ -114,7 +115,7 @@ def client_environment(client: str) -> Path:
     Its constraints file pins every package, so that pip resolves nothing and takes no other torch;
     its last line is the client, which is built, where it has to be, with what stands above it.
     """
-    from neurokd.hardware.lava_environment import cache_folder
+    from neurokd.cache import cache_folder
 
     pins = ROOT / ".ci" / f"constraints-{client}.txt"
     text = pins.read_text(encoding="utf-8")

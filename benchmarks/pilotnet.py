@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from emulator_networks import Workload
 
+from neurokd.cache import cache_folder
 from neurokd.errors import BackendUnavailableError
 from neurokd.export import read_netx
-from neurokd.hardware.lava_environment import cache_folder
 
 STEPS = 15
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,12 +11,12 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from neurokd.atomic import write_text
+from neurokd.cache import cache_folder, lock
 from neurokd.errors import BackendFailedError, BackendUnavailableError
 
 PYTHON_VERSION = "3.10"
@@ -89,7 +88,8 @@ def install_lava(progress: Callable[[str], None] | None = None) -> LavaStatus:
             )
         return status
     folder = environment_folder()
-    with _lock(folder.parent / "lava.lock", say):
+    waiting = "another installation is under way, waiting for it"
+    with lock(folder.parent / "lava.lock", lambda: say(waiting)):
         status = _built_status(folder)
         if status.available:
             return status
@@ -108,15 +108,6 @@ def environment_folder() -> Path:
     """Where `install_lava` builds: named by the hash of the pins and the Python version."""
     content = f"{_REQUIREMENTS.read_text()}\n{PYTHON_VERSION}"
     return cache_folder() / f"lava-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-
-
-def cache_folder() -> Path:
-    """``NEUROKD_CACHE``, else neurokd's folder in the user's cache."""
-    if named := os.environ.get("NEUROKD_CACHE"):
-        return Path(named).expanduser().absolute()
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("neurokd"))
 
 
 def find_python() -> str:
@@ -256,16 +247,3 @@ def _run_or_fail(command: list[str], name: str, say: Callable[[str], None]) -> N
             found=(errors or list(tail) or [""])[-1],
             remedy="a network or an index with the pinned packages is needed once",
         )
-
-
-@contextmanager
-def _lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold an advisory lock; the kernel releases it when the holder dies, so none is ever stale."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another installation is under way, waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

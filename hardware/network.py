@@ -133,35 +133,54 @@ class DeployedNetwork:
         """Depth of the output: chip steps by which it lags behind the input."""
         return self.depth(self.output)
 
-    def encode(self, samples: NDArray[Any], steps: int | None = None) -> NDArray[np.int32]:
+    def encode(
+        self, samples: NDArray[Any], steps: int | None = None, *, timed: bool = False
+    ) -> NDArray[np.int32]:
         """Float samples (B, *shape) as messages (steps, B, *shape), the same at every step.
 
-        Of a `CurrentInputPopulation`, which has no time axis, as integers (B, *shape).
+        Samples that change over time, ``timed``, are (T, B, *shape) and give messages of that
+        shape. Of a `CurrentInputPopulation`, which has no time axis, integers (B, *shape).
 
         Equation: message = round(x · scale + offset); only some populations have an offset. Where
         the network has a host layer, it gives the integers. Samples (B, C, N) fit a population of
         shape (C, 1, N), which is how signals of one axis are laid out.
-        Raises: `ShapeMismatchError`, `UsageError` (a value that the input population cannot send).
+        Raises: `ShapeMismatchError`, `UsageError` (a value that the input population cannot send,
+        other steps than the samples have, or time where the input has none).
         """
         population = self.input
-        steps = self._input_steps(steps)
-        samples = numbers(f"input {population.name!r}", samples)
+        where = f"input {population.name!r}"
+        samples = numbers(where, samples)
         shape = population.shape if self.host is None else self.host.shape
-        signal = len(shape) == 3 and samples.shape[1:] == (shape[0], shape[2]) and shape[1] == 1
-        if samples.shape[1:] != shape and not signal:
+        lead = 2 if timed else 1
+        signal = len(shape) == 3 and samples.shape[lead:] == (shape[0], shape[2]) and shape[1] == 1
+        if samples.ndim < lead or (samples.shape[lead:] != shape and not signal):
             raise ShapeMismatchError(
                 "the data does not fit the network",
-                where=f"input {population.name!r}",
-                expected=f"(samples, {', '.join(map(str, shape))})",
+                where=where,
+                expected=f"({'steps, ' if timed else ''}samples, {', '.join(map(str, shape))})",
                 found=str(samples.shape),
             )
-        samples = samples.reshape(len(samples), *shape)
+        constant = isinstance(population, CurrentInputPopulation)
+        if timed and constant:
+            raise UsageError(
+                "this network's input is a constant current, and the samples change over time",
+                where=where,
+                expected="samples without a time axis",
+                found=str(samples.shape),
+            )
+        if timed and steps not in (None, len(samples)):
+            raise UsageError(
+                "the samples have another number of steps",
+                where=where,
+                expected=str(steps),
+                found=str(len(samples)),
+            )
+        steps = self._input_steps(len(samples) if timed else steps)
+        samples = samples.reshape(*samples.shape[:lead], *shape)
         if self.host is not None:
             return self.host.encode(samples)
         values = as_integers(population, samples)
-        if isinstance(population, CurrentInputPopulation):
-            return values
-        return np.broadcast_to(values, (steps, *values.shape))
+        return values if timed or constant else np.broadcast_to(values, (steps, *values.shape))
 
     def padded(self, messages: NDArray[np.int32]) -> NDArray[np.int32]:
         """Messages followed by silence for as many steps as the output lags behind.

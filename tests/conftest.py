@@ -110,7 +110,7 @@ def neurokd_data() -> Path:
     unpack = ROOT.parent / "shared" / "tools" / "unpack-data"
     if not unpack.is_file():
         unavailable("no real data: NEUROKD_DATA is not set and ../shared is not there")
-    from neurokd.hardware.lava_environment import cache_folder
+    from neurokd.cache import cache_folder
 
     key = hashlib.sha256(unpack.read_bytes()).hexdigest()[:16]
     folder = cache_folder() / f"data-{key}"

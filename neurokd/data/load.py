@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from neurokd.data.cifar import CIFAR10, CIFAR100, cifar10, cifar100
+from neurokd.data.events import BINARY, cifar10_dvs, dvs_gesture, nmnist
+from neurokd.data.events.cifar10_dvs import CIFAR10_DVS
+from neurokd.data.events.dvs_gesture import DVS_GESTURE
+from neurokd.data.events.nmnist import NMNIST
+from neurokd.data.fashion_mnist import FASHION_MNIST, fashion_mnist
 from neurokd.data.labelled import LabelledData
-from neurokd.data.mnist import mnist, mnist_subset
+from neurokd.data.mnist import MNIST, mnist, mnist_subset
 from neurokd.data.npz import read_npz
 from neurokd.errors import UsageError
 
-DATA_SETS: dict[str, Callable[[str], LabelledData]] = {
-    "mnist": mnist,
-    "mnist-subset": mnist_subset,
+Loader = Callable[[str, int | None], LabelledData]
+"""(split, steps) → data; ``steps`` is the number of event frames, None for the set's default."""
+
+
+def _static(images: Callable[[str], LabelledData]) -> Loader:
+    return lambda split, steps: images(split)
+
+
+DATA_SETS: dict[str, Loader] = {
+    "mnist": _static(mnist),
+    "mnist-subset": _static(mnist_subset),
+    "fashion-mnist": _static(fashion_mnist),
+    "cifar10": _static(cifar10),
+    "cifar100": _static(cifar100),
+    "nmnist": nmnist,
+    "nmnist-binary": partial(nmnist, largest=BINARY),
+    "cifar10-dvs": cifar10_dvs,
+    "cifar10-dvs-binary": partial(cifar10_dvs, largest=BINARY),
+    "dvs-gesture": dvs_gesture,
+    "dvs-gesture-binary": partial(dvs_gesture, largest=BINARY),
 }
+PUBLISHED_SETS = {
+    each.name: each
+    for each in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100, NMNIST, CIFAR10_DVS, DVS_GESTURE)
+}
+"""Those that are downloaded where they are not given."""
 SPLITS = ("train", "test")
 
 
-def load_data(source: str, split: str = "test") -> LabelledData:
+def load_data(source: str, split: str = "test", *, steps: int | None = None) -> LabelledData:
     """Load ``name``, ``name:split`` or ``file.npz``; ``split`` is the one meant without a colon.
 
-    Raises: `UsageError` for an unknown name or split, `FileFormatError` for a bad file.
+    ``steps`` is the number of frames that recordings of events are cut into; images ignore it.
+    Raises: `UsageError` for an unknown name or split, `FileFormatError` for a bad file,
+    `DownloadError` for a set that is not here and cannot be had.
     """
     if source.endswith(".npz"):
         return read_npz(Path(source))
@@ -36,4 +67,8 @@ def load_data(source: str, split: str = "test") -> LabelledData:
         raise UsageError(
             "unknown split", where=name, expected=" or ".join(SPLITS), found=repr(split)
         )
-    return DATA_SETS[name](split)
+    if steps is not None and steps < 1:
+        raise UsageError(
+            "the number of steps must be positive", where=name, expected="≥ 1", found=str(steps)
+        )
+    return DATA_SETS[name](split, steps)

@@ -1,4 +1,4 @@
-"""A data set in one `.npz` file: arrays `x` (N, *shape) and `y` (N,)."""
+"""A data set in one `.npz` file: arrays `x` and `y`, and whether they are event frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from neurokd.errors import FileFormatError
 
 
 def read_npz(path: Path) -> LabelledData:
-    """Samples and classes; nothing in the file is unpickled.
+    """Samples ``x`` (N, *shape) and classes ``y`` (N,); nothing in the file is unpickled.
+
+    With a third array, ``events``, of the single value True, ``x`` is (N, T, *shape), event frames.
 
     Raises: `FileFormatError` for a missing, truncated or foreign file, missing arrays, numbers
     that are not finite, or classes that are not whole numbers.
@@ -30,6 +32,7 @@ def read_npz(path: Path) -> LabelledData:
                     found=", ".join(archive.files) or "nothing",
                 )
             x, y = archive["x"], archive["y"]
+            events = archive["events"] if "events" in archive.files else np.False_
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise FileFormatError(
             "this is not a complete .npz file", where=str(path), found=str(error)
@@ -42,4 +45,12 @@ def read_npz(path: Path) -> LabelledData:
         raise FileFormatError(
             "y must hold classes 0, 1, …", where=str(path), found=f"{y.dtype} {y.shape}"
         )
-    return LabelledData(str(path), x.astype(np.float32), y.astype(np.int64))
+    if events.shape != () or events.dtype != np.bool_:
+        raise FileFormatError(
+            "events must be a single True or False",
+            where=str(path),
+            found=f"{events.dtype} {events.shape}",
+        )
+    if not (events and x.dtype == np.uint8):
+        x = x.astype(np.float32, copy=False)
+    return LabelledData(str(path), x, y.astype(np.int64), events=bool(events))

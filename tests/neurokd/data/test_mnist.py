@@ -1,10 +1,18 @@
+from __future__ import annotations
+
+import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from neurokd.data import load_data
-from neurokd.errors import UsageError
+from neurokd.data.folder import data_folder
+from neurokd.data.mnist import MNIST
+
+if TYPE_CHECKING:
+    from tests.neurokd.data.conftest import FileServer
 
 
 def test_subset_is_the_head_of_the_originals(
@@ -24,7 +32,19 @@ def test_subset_is_scaled_and_channel_first() -> None:
     assert data.y[:8].tolist() == [7, 2, 1, 0, 4, 1, 4, 9]  # the published order of the test set
 
 
-def test_the_whole_set_needs_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_are_the_published_ones(neurokd_data: Path) -> None:
+    for file, md5 in MNIST.files.items():
+        content = (neurokd_data / MNIST.folder / file).read_bytes()
+        assert hashlib.md5(content).hexdigest() == md5
+
+
+def test_the_whole_set_is_downloaded_where_it_is_not_given(
+    neurokd_data: Path, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real files, with their real hashes, from a server on loopback."""
+    for file in MNIST.files:
+        server.files[file] = (neurokd_data / MNIST.folder / file).read_bytes()
     monkeypatch.delenv("NEUROKD_DATA", raising=False)
-    with pytest.raises(UsageError, match="NEUROKD_DATA"):
-        load_data("mnist")
+    monkeypatch.setenv("NEUROKD_CACHE", str(tmp_path))
+    data_folder(MNIST, base_url=server.url)
+    assert len(load_data("mnist:test")) == 10_000 and sum(server.requests.values()) == 4

@@ -16,6 +16,15 @@ def test_reads_what_numpy_wrote(tmp_path: Path) -> None:
     assert data.sample_shape == (1, 2, 2) and len(data.first(2)) == 2
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_reads_event_frames(tmp_path: Path, dtype: type) -> None:
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.ones((3, 5, 2, 4, 4), dtype), y=np.array([0, 1, 2]), events=True)
+    data = load_data(str(path))
+    assert data.events and data.steps == 5 and data.sample_shape == (2, 4, 4)
+    assert data.x.dtype == (np.uint8 if dtype is np.uint8 else np.float32)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -26,6 +35,8 @@ def test_reads_what_numpy_wrote(tmp_path: Path) -> None:
         ({"x": np.full((3, 2), np.nan), "y": np.zeros(3, int)}, "finite"),
         ({"x": np.array([{}, {}, {}]), "y": np.zeros(3, int)}, "complete .npz"),
         ({"x": np.ones((0, 2)), "y": np.zeros(0, int)}, "empty"),
+        ({"x": np.ones((3, 2)), "y": np.zeros(3, int), "events": [1, 0]}, "True or False"),
+        ({"x": np.ones((3, 2)), "y": np.zeros(3, int), "events": True}, "do not fit"),
     ],
 )
 def test_bad_arrays_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:

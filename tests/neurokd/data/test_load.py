@@ -1,0 +1,28 @@
+import pytest
+
+from neurokd.data.load import DATA_SETS, PUBLISHED_SETS, load_data
+from neurokd.errors import UsageError
+
+
+def test_a_split_in_the_name_goes_before_the_one_meant() -> None:
+    assert load_data("mnist-subset:train", "test").name == "mnist-subset:train"
+    assert load_data("mnist-subset", "train").name == "mnist-subset:train"
+
+
+@pytest.mark.parametrize("name", ["mnst", "mnist-subset:valid", "mnist-subset:", ""])
+def test_an_unknown_name_or_split_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="unknown"):
+        load_data(name, "")
+
+
+def test_images_ignore_the_number_of_frames() -> None:
+    assert load_data("mnist-subset", steps=3).steps is None
+    with pytest.raises(UsageError, match="steps must be positive"):
+        load_data("mnist-subset", steps=0)
+
+
+def test_every_published_set_is_offered_and_its_hashes_are_md5() -> None:
+    assert set(PUBLISHED_SETS) <= set(DATA_SETS)
+    for published in PUBLISHED_SETS.values():
+        for md5 in published.files.values():
+            assert len(bytes.fromhex(md5)) == 16
