@@ -3,8 +3,9 @@
 Run: ``python benchmarks/training_step.py [--quick]``. Every row is the same network with the same
 weights, batch, steps and surrogate; the peers take turns with ours, and medians of the ratios of
 neighbours are printed. spikingjelly runs in its own environment (``.ci/environment.py``), in a
-process that waits while others have their turn. Peak memory is a process's largest resident size
-during its second step less its size before it, with freed memory given back.
+process that waits while others have their turn. snntorch-kept is snnTorch in a process that keeps
+freed memory as our training does. Peak memory is a process's largest resident size during its
+second step less its size before it, with freed memory given back.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def step_of(forward: Callable[[], Tensor], parameters: list[nn.Parameter]) -> St
 
 def ours(name: str) -> Step:
     from neurokd.neurons import LIF, PerStep
+    from neurokd.training.kept_memory import keep_freed_memory
 
+    keep_freed_memory()  # as training does
     parts = layers(name)
     network = nn.Sequential(*(m for part in parts for m in (PerStep(part), LIF(BETA, THRESHOLD))))
     x = data(name)
@@ -174,18 +177,27 @@ def spikingjelly(name: str) -> Step:
     return step_of(forward, list(network.parameters()))
 
 
+def snntorch_kept(name: str) -> Step:
+    """snnTorch with what `keep_freed_memory` gives, which is no part of it."""
+    from neurokd.training.kept_memory import keep_freed_memory
+
+    keep_freed_memory()
+    return snntorch_loop(name)
+
+
 MAKERS = {
     "ours": ours,
     "snntorch": snntorch_loop,
+    "snntorch-kept": snntorch_kept,
     "compiled": snntorch_compiled,
     "spikingjelly": spikingjelly,
 }
 
 
-def serve(name: str, maker: str, threads: int) -> None:
+def serve_steps(make: Callable[[], Step], threads: int) -> None:
     """A process that takes a step for each line on stdin and answers with its seconds."""
     torch.set_num_threads(threads)
-    step = MAKERS[maker](name)
+    step = make()
     start = time.perf_counter()
     counts = step()
     first = time.perf_counter() - start
@@ -200,10 +212,10 @@ def serve(name: str, maker: str, threads: int) -> None:
 class Peer:
     """A process under ``python`` that takes steps when asked to."""
 
-    def __init__(self, python: str, name: str, maker: str, threads: int) -> None:
+    def __init__(self, python: str, script: str, served: list[str], threads: int) -> None:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
-            [python, __file__, "--serve", name, maker, "--threads", str(threads)],
+            [python, script, "--serve", *served, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -229,7 +241,9 @@ class Peer:
 
 def compare(name: str, pythons: dict[str, str], repeats: int, threads: int) -> list[str]:
     """A row for each peer: all take turns."""
-    peers = {maker: Peer(python, name, maker, threads) for maker, python in pythons.items()}
+    peers = {
+        maker: Peer(python, __file__, [name, maker], threads) for maker, python in pythons.items()
+    }
     seconds: dict[str, list[float]] = {maker: [] for maker in peers}
     for turn in range(repeats + 2):
         for maker, peer in peers.items():
@@ -309,7 +323,8 @@ if __name__ == "__main__":
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(*options.serve, options.threads)
+        served, maker = options.serve
+        serve_steps(lambda: MAKERS[maker](served), options.threads)
         sys.exit()
     counts = {"conv": 3, "mlp": 20} if options.quick else {"conv": 15, "mlp": 101}
     sys.exit(not main(options.only, ["ours", *options.peers], counts, options.threads))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neurokd.neurons.surrogate import Surrogate
+from neurokd.neurons.threads import in_threads
 
 _BLOCK = 512
 """Neurons whose states are in the nearest cache together."""
@@ -30,7 +26,7 @@ def compiled_forward(
     spikes = x.new_empty(steps, x.shape[1])
     arrays = _array(x), steps, _array(alpha, x), _array(beta), _array(threshold)
     out = _array(spikes)
-    _in_threads(
+    _shared_out(
         steps,
         x.shape[1],
         lambda start, stop: lif_kernel.forward(*arrays, start, stop, _BLOCK, out),
@@ -61,7 +57,7 @@ def compiled_backward(
     arrays = _array(x), _array(upstream), steps, _array(alpha, x), _array(beta), _array(threshold)
     slope = arrays[0].dtype.type(surrogate.slope)
     out = [_array(tensor) for tensor in (to_x, *to_parameters)]
-    _in_threads(
+    _shared_out(
         steps,
         neurons,
         lambda start, stop: lif_kernel.backward(*arrays, kind, slope, start, stop, _BLOCK, *out),
@@ -80,24 +76,9 @@ def _array(tensor: Tensor | None, like: Tensor | None = None) -> NDArray[Any]:
     return array
 
 
-def _in_threads(steps: int, neurons: int, work: Callable[[int, int], None]) -> None:
+def _shared_out(steps: int, neurons: int, work: Callable[[int, int], None]) -> None:
     """Calls ``work`` for parts of the neurons; what it computes does not depend on the parts."""
-    threads = torch.get_num_threads()
-    if threads == 1 or steps * neurons <= _ALONE:
+    if steps * neurons <= _ALONE:
         work(0, neurons)
-        return
-    blocks = -(-neurons // _BLOCK)
-    edges = np.minimum(_BLOCK * (blocks * np.arange(threads + 1) // threads), neurons).tolist()
-    parts = [part for part in zip(edges, edges[1:], strict=False) if part[0] < part[1]]
-    others = [_executor(os.getpid(), threads).submit(work, *part) for part in parts[1:]]
-    try:
-        work(*parts[0])
-    finally:  # nothing may be freed while a thread still writes to it
-        for other in others:
-            other.result()
-
-
-@lru_cache(maxsize=1)
-def _executor(process: int, threads: int) -> ThreadPoolExecutor:
-    """The threads of this process; a forked one has none of its parent's, and starts its own."""
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurokd-lif")
+    else:
+        in_threads(neurons, _BLOCK, work)

@@ -16,6 +16,7 @@ from neurokd.neurons.lif_compiled import compiled_backward, compiled_forward
 from neurokd.neurons.surrogate import Surrogate
 
 _COMPILED = (torch.float32, torch.float64)
+_HALF = (torch.bfloat16, torch.float16)
 
 
 def spike_train(
@@ -30,8 +31,9 @@ def spike_train(
     Equation: i ← α i + x (i = x without ``alpha``); v ← β v + i; s = 1[v > threshold];
     v ← (1 − s) v, whose s has the surrogate's gradient, too. α and β are clamped to [0, 1].
 
-    On a CPU, float32 and float64 take a compiled loop that keeps x alone for the way back;
-    everything else takes torch's operations. Both give the same bits at every run.
+    On a CPU a compiled loop keeps x alone for the way back; other devices take torch's operations.
+    Both give the same bits at every run. Half precision is computed in float32, as a membrane of
+    8 bits would spike elsewhere, and returned as it came.
 
     Shapes: x (T, B, *shape) → (T, B, *shape), laid out in memory as x is; parameters broadcast to
     (1, *shape). Units: v, i and threshold in units of x. ``threshold`` ≥ 0.
@@ -46,6 +48,8 @@ def spike_train(
         )
     if x.numel() == 0:
         return torch.zeros_like(x)
+    if x.dtype in _HALF:
+        return spike_train(x.float(), beta, threshold, surrogate, alpha).to(x.dtype)
     clamped = None if alpha is None else _fitting("alpha", alpha.clamp(0, 1), x)
     spikes: Tensor = _TimeLoop.apply(  # type: ignore[no-untyped-call]
         x,

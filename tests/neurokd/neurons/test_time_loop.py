@@ -15,7 +15,7 @@ from snntorch import surrogate as snn_surrogate
 from torch import Tensor
 
 from neurokd.errors import ShapeMismatchError
-from neurokd.neurons import lif_compiled, time_loop
+from neurokd.neurons import LIF, PerStep, lif_compiled, time_loop
 from neurokd.neurons.surrogate import Surrogate, atan, fast_sigmoid, sigmoid, triangle
 from neurokd.neurons.time_loop import spike_train
 
@@ -238,14 +238,36 @@ def test_threads_change_no_bit(path: str, monkeypatch: pytest.MonkeyPatch) -> No
         assert torch.equal(one, other)
 
 
-def test_other_types_take_torchs_operations() -> None:
-    x = torch.tensor([0.75, 0.625, 0.75, 0.5], dtype=torch.bfloat16).reshape(4, 1, 1)
-    x.requires_grad_()
-    spikes = spike_train(x, torch.tensor(0.5), torch.tensor(1.0), triangle())
-    spikes.sum().backward()
-    assert spikes.dtype == torch.bfloat16
-    assert spikes.flatten().tolist() == [0, 0, 1, 0]
-    assert x.grad is not None and x.grad.dtype == torch.bfloat16
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(path: str, dtype: torch.dtype) -> None:
+    x = torch.randn(20, 3, 50, generator=torch.Generator().manual_seed(0)).to(dtype)
+    beta, threshold = torch.tensor(0.9), torch.tensor(1.0)
+
+    def spikes(x: Tensor, beta: Tensor, threshold: Tensor) -> Tensor:
+        return spike_train(x, beta, threshold, triangle())
+
+    found = run(spikes, x, [beta, threshold], x.cos())
+    exact = run(spikes, x.float(), [beta, threshold], x.cos().float())
+    assert spikes(x, beta, threshold).dtype == dtype
+    assert torch.equal(found[0], exact[0].to(dtype))
+    assert torch.equal(found[1][0], exact[1][0].to(dtype))
+    assert found[1][1].dtype == torch.float32
+    assert torch.equal(found[1][1], exact[1][1])
+
+
+def test_a_network_under_autocast_spikes_as_its_half_precision_currents_say() -> None:
+    torch.manual_seed(0)
+    layer, x = PerStep(torch.nn.Linear(64, 64)), (torch.rand(6, 40, 64) < 0.5).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        current = layer(x)
+        spikes = LIF(0.9, 0.2)(current)
+        spikes.float().sum().backward()
+    assert current.dtype == spikes.dtype == torch.bfloat16
+    assert torch.equal(spikes.float(), LIF(0.9, 0.2)(current.float()))
+    assert 0.05 < float(spikes.detach().float().mean()) < 0.9
+    weight = layer.layer.weight
+    assert weight.grad is not None and weight.grad.dtype == torch.float32
+    assert bool(weight.grad.isfinite().all()) and bool(weight.grad.any())
 
 
 @pytest.mark.gpu
