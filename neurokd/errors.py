@@ -74,4 +74,8 @@ class BackendFailedError(NeurokdError):
 
 
 class TrainingDivergedError(NeurokdError):
-    """A training run whose loss is no longer a finite number."""
+    """A training run whose loss is no longer a finite number, or grows without bound."""
+
+
+class DeadLayerError(NeurokdError):
+    """A layer of spiking neurons that carries no information: silent, or firing at every step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neurokd.config.section import Section
 
@@ -31,3 +31,9 @@ class DistillConfig(Section):
     )
     student_stage: str | None = Field(default=None, description="its module path, instead")
     teacher_stage: str | None = Field(default=None, description="its module path, instead")
+
+    @model_validator(mode="after")
+    def _noise_is_a_share(self) -> DistillConfig:
+        if self.nld_mode == "prob_mix" and self.noise > 1:
+            raise ValueError("noise is a share of the probabilities in prob_mix: at most 1")
+        return self

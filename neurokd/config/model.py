@@ -33,7 +33,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "last_activation": "lif",
     },
     "cifar-resnet": {"in_channels": 3, "layers": 20},
-    "module": {"factory": None, "stages": None, "classifier": "classifier"},
+    "module": {"factory": None, "stages": None, "classifier": None},
 }
 """What each network has besides the options of all, and its defaults."""
 _ONLY_SPIKING = ("beta", "threshold", "hidden", "last_activation")
@@ -120,9 +120,8 @@ class ModelConfig(Section):
         """The arguments of `build_model`; a dense network has no neurons and one linear layer."""
         options = self.model_dump(exclude={"name"}, exclude_none=True)
         if self.name == "module":  # its factory knows the rest
-            return {
-                key: options[key] for key in ("factory", "stages", "classifier") if key in options
-            }
+            own = (*_OPTIONS["module"], "classes")
+            return {key: options[key] for key in own if key in options}
         if not spiking:
             for key in _ONLY_SPIKING:
                 options.pop(key, None)

@@ -37,6 +37,9 @@ class TrainConfig(Section):
         default="float32", description="of matrix products and convolutions"
     )
     compiled: bool = Field(default=False, description="torch.compile where it helps")
+    recompute: bool = Field(
+        default=False, description="stages once more on the way back: less memory, more time"
+    )
     tensorboard: bool = Field(default=False, description="curves for TensorBoard, too")
     qat: bool = Field(
         default=False, description="train on in the deployed integers once the student is trained"
@@ -50,4 +53,7 @@ class TrainConfig(Section):
             raise ValueError("a teacher is not distilled: remove distill and teacher")
         if self.role == "teacher" and self.qat:
             raise ValueError("a teacher is not deployed: remove qat")
+        terms = self.distill
+        if self.qat and terms and (terms.catkd or (terms.samd and terms.mapping == "cam-cam")):
+            raise ValueError("qat has no class activation maps of the student: use cam-sam, or kd")
         return self

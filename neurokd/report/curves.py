@@ -8,10 +8,22 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from neurokd.report.figure import BLUE, GREEN, GREY, INK, ORANGE, Picture, axes, embed, spread
+from neurokd.report.figure import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    Picture,
+    axes,
+    embed,
+    spread,
+)
 from neurokd.report.metrics import TERMS, Metrics
 from neurokd.report.wording import number, percent, points
 
+_TERM_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 COLOURS = {"teacher": GREY, "student": BLUE, "without distillation": ORANGE}
 _LABEL_GAP = 0.075
 """Least distance of two labels, as a fraction of the axes' height."""
@@ -30,6 +42,11 @@ def accuracy_curves(runs: Mapping[str, Metrics]) -> Picture | None:
     curves = [
         _Curve(name, COLOURS[name], [(e, 100 * a) for e, a in metrics.series("train", "accuracy")])
         for name, metrics in runs.items()
+    ]
+    curves += [
+        _Curve(f"{name}, validation", COLOURS[name], [(e, 100 * a) for e, a in held_out], ":")
+        for name, metrics in runs.items()
+        if (held_out := metrics.series("validation", "accuracy"))
     ]
     curves = [curve for curve in curves if curve.points]
     tests = {
@@ -52,8 +69,8 @@ def accuracy_curves(runs: Mapping[str, Metrics]) -> Picture | None:
     return embed(
         figure,
         f"Accuracy over the epochs. Test accuracy at the end: {final or 'not measured'}.",
-        "Accuracy by epoch. Lines: training images, augmented as they were trained on. "
-        "Dots: test images.",
+        "Accuracy by epoch. Lines: training images, augmented as they were trained on; "
+        "dotted: images held out of the training. Dots: test images.",
     )
 
 
@@ -61,7 +78,7 @@ def loss_curves(student: Metrics) -> Picture | None:
     """The terms of the student's training loss over the epochs."""
     curves = [
         _Curve(label, colour, series)
-        for (name, label), colour in zip(TERMS.items(), (BLUE, ORANGE, GREEN), strict=True)
+        for (name, label), colour in zip(TERMS.items(), _TERM_COLOURS, strict=True)
         if (series := student.series("train", name))
     ]
     total = student.series("train", "loss")

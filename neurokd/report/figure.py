@@ -13,7 +13,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#767676", "#222222"
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
+GREY, INK = "#767676", "#222222"
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
 
 # One column of a phone is as wide as a figure, so that its text is not shrunk much there.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurokd.errors import FileFormatError
 
-TERMS = {"ce": "cross-entropy", "samd": "SAMD", "nld": "NLD"}
+TERMS = {"ce": "cross-entropy", "samd": "SAMD", "nld": "NLD", "kd": "KD", "catkd": "CAT-KD"}
 """The terms of the loss, each as weighted in it."""
+
+Split = Literal["train", "validation", "test"]
 
 
 class Line(BaseModel):
@@ -20,13 +22,15 @@ class Line(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     epoch: int
-    split: Literal["train", "test"]
+    split: Split
     loss: float | None = None
     accuracy: float | None = None
     seconds: float | None = None
     ce: float | None = None
     samd: float | None = None
     nld: float | None = None
+    kd: float | None = None
+    catkd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,15 @@ class Metrics:
     """Lines of a training run by split, in the order of their epochs."""
 
     train: tuple[Line, ...]
+    validation: tuple[Line, ...]
     test: tuple[Line, ...]
 
-    def series(self, split: Literal["train", "test"], name: str) -> list[tuple[int, float]]:
+    def series(self, split: Split, name: str) -> list[tuple[int, float]]:
         """(epoch, value) wherever the value was written down."""
-        lines = self.train if split == "train" else self.test
+        lines: tuple[Line, ...] = getattr(self, split)
         return [(line.epoch, value) for line in lines if (value := getattr(line, name)) is not None]
 
-    def last(self, split: Literal["train", "test"], name: str) -> float | None:
+    def last(self, split: Split, name: str) -> float | None:
         """The value of the last epoch that has one."""
         series = self.series(split, name)
         return series[-1][1] if series else None
@@ -71,7 +76,4 @@ def parse_metrics(text: str, where: str) -> Metrics:
             ) from error
         lines[line.split, line.epoch] = line
     ordered = [lines[key] for key in sorted(lines)]
-    return Metrics(
-        train=tuple(line for line in ordered if line.split == "train"),
-        test=tuple(line for line in ordered if line.split == "test"),
-    )
+    return Metrics(*(tuple(x for x in ordered if x.split == split) for split in get_args(Split)))

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokd.data import LabelledData
-from neurokd.training.objective import student_logits
+from neurokd.training.devices import Devices
+from neurokd.training.objective import dense_logits, student_logits
 
 
-def predict(model: nn.Module, data: LabelledData, steps: int | None, batch: int = 200) -> Tensor:
-    """Logits on all samples; ``steps`` for a spiking network, None for a dense one.
+def predict(
+    model: nn.Module,
+    data: LabelledData,
+    steps: int | None,
+    batch: int = 200,
+    indices: Tensor | None = None,
+) -> Tensor:
+    """Logits on all samples, or on those at ``indices``; ``steps`` is None for a dense network.
 
     Shapes: N samples → (N, K).
     """
     training = model.training
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     model.eval()
+    logits = []
     with torch.no_grad():
-        logits = [
-            model(images) if steps is None else student_logits(model, images, steps)
-            for images in torch.from_numpy(data.x).split(batch)
-        ]
+        for chosen in (torch.arange(len(data)) if indices is None else indices).split(batch):
+            x = data.batch(chosen)[0].to(device)
+            result = dense_logits(model, x) if steps is None else student_logits(model, x, steps)
+            logits.append(result.cpu())
     model.train(training)
     return torch.cat(logits)
 
@@ -29,3 +39,18 @@ def accuracy(model: nn.Module, data: LabelledData, steps: int | None) -> float:
     """Fraction of samples whose largest logit is their class."""
     right = predict(model, data, steps).argmax(dim=1) == torch.from_numpy(data.y)
     return float(right.float().mean())
+
+
+def evaluate(
+    model: nn.Module, data: LabelledData, steps: int | None, devices: Devices
+) -> tuple[float, float]:
+    """(accuracy, cross-entropy) on all samples, which the processes share."""
+    sums = torch.zeros(2, dtype=torch.float64)
+    own = torch.arange(devices.rank, len(data), devices.world)
+    if len(own):
+        logits = predict(model, data, steps, indices=own)
+        classes = torch.from_numpy(data.y)[own]
+        sums[0] = (logits.argmax(dim=1) == classes).sum()
+        sums[1] = F.cross_entropy(logits.double(), classes, reduction="sum")
+    right, loss = (devices.total(sums.to(devices.device)) / len(data)).tolist()
+    return right, loss

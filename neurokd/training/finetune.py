@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData
+from neurokd.data.steps_first import lowering_arguments
 from neurokd.errors import UnsupportedModuleError
 from neurokd.export.lower import PASSES, lower, lowering
 from neurokd.export.lowering import Lowering
@@ -24,6 +25,7 @@ from neurokd.training.fit import Progress, fit
 from neurokd.training.objective import make_objective
 from neurokd.training.quantise_network import QuantisedNetwork
 from neurokd.training.quantise_write_back import write_back
+from neurokd.training.stages import feature_stages
 
 CALIBRATION_SAMPLES = 256
 RATE_SHARE = 0.1
@@ -74,21 +76,20 @@ def finetune(
     cycle of their own over ``epochs``. Scales are those that lowering finds for the student as it
     is. ``student`` is left as it is; checkpoint and metrics go to ``folder``.
 
-    Raises: `UnsupportedModuleError` for a network whose layers fine-tuning does not cover; what
-    lowering raises.
+    Raises: `UnsupportedModuleError` for a network whose layers fine-tuning does not cover, and for
+    losses that need the student's linear classifier; what lowering raises.
     """
+    _require_no_classifier(config)
     graph = trace(student, torch.zeros(1, *data.sample_shape), steps=config.steps)
     arguments: dict[str, Any] = {
         "chip": chip,
-        "calibration": data.first(CALIBRATION_SAMPLES).x,
         "steps": config.steps,
+        **lowering_arguments(data.first(CALIBRATION_SAMPLES), chip),
     }
-    trainee = quantised_network(lowering(graph, **arguments, weight_bits=weight_bits))
-    recipe = config.recipe.model_copy(
-        update={"epochs": epochs, "learning_rate": RATE_SHARE * config.recipe.learning_rate}
-    )
-    config = config.model_copy(update={"recipe": recipe})
-    objective = make_objective(config, trainee, teacher)
+    state = lowering(graph, **arguments, weight_bits=weight_bits)
+    trainee = quantised_network(state, feature_stages(student))
+    config = _finetuning(config, epochs)
+    objective = make_objective(_of_trainee(config, trainee), trainee, teacher)
     fit(trainee, objective, data, config, folder, resume=resume, progress=progress)
     result = write_back(trainee, graph, student)
     quantisation = Quantisation(weight_bits, trainee.scales, trainee.exponents)
@@ -98,8 +99,32 @@ def finetune(
     return Finetuned(result, quantisation, deployed)
 
 
-def quantised_network(state: Lowering) -> QuantisedNetwork:
-    """The trainable form of a finished lowering, with its scales.
+def _of_trainee(config: TrainConfig, trainee: QuantisedNetwork) -> TrainConfig:
+    """The configuration, with the trainee's path of the stage that it names of the student."""
+    distill = config.distill
+    if distill is None or distill.student_stage is None:
+        return config
+    stage = trainee.stage(distill.student_stage)
+    return config.model_copy(
+        update={"distill": distill.model_copy(update={"student_stage": stage})}
+    )
+
+
+def _require_no_classifier(config: TrainConfig) -> None:
+    """Raise `UnsupportedModuleError` for losses that need the student's linear classifier."""
+    distill = config.distill
+    if distill is None or not (distill.catkd or (distill.samd and distill.mapping == "cam-cam")):
+        return
+    raise UnsupportedModuleError(
+        "a network in integers has no class activation maps",
+        where="distill",
+        found="catkd" if distill.catkd else "mapping cam-cam",
+        remedy="distil with samd (cam-sam), nld or kd, or set qat = false",
+    )
+
+
+def quantised_network(state: Lowering, stages: Sequence[str] = ()) -> QuantisedNetwork:
+    """The trainable form of a finished lowering, with its scales; ``stages`` are the student's.
 
     Projections are taken as they are composed, before shortcuts are balanced by delays and relays:
     without the populations' own delays both compute the same.
@@ -109,7 +134,27 @@ def quantised_network(state: Lowering) -> QuantisedNetwork:
         if name == "balance":
             break
         composed = transform(composed)
-    return QuantisedNetwork(replace(state, scales=_with_margin(state)), composed.floats)
+    return QuantisedNetwork(replace(state, scales=_with_margin(state)), composed.floats, stages)
+
+
+def _finetuning(config: TrainConfig, epochs: int) -> TrainConfig:
+    """The same losses and batches, in one process; the last weights are kept as they are."""
+    rate = RATE_SHARE * config.recipe.learning_rate
+    recipe = config.recipe.model_copy(
+        update={
+            "epochs": epochs,
+            "learning_rate": rate,
+            "warmup_epochs": 0,
+            "final_learning_rate": min(rate, config.recipe.final_learning_rate),
+            "mixup": 0.0,
+            "ema": 0.0,
+            "validation": 0.0,
+            "keep": "last",
+            "patience": 0,
+        }
+    )
+    alone = {"device": "cpu", "devices": 1, "precision": "float32", "compiled": False}
+    return config.model_copy(update={"recipe": recipe, **alone})
 
 
 def _with_margin(state: Lowering) -> Mapping[str, float]:

@@ -45,7 +45,7 @@ def finetune_run(
     tuned = finetune(
         student,
         config,
-        load_data(config.data, "train"),
+        load_data(config.data, "train", steps=config.steps).first(config.samples),
         before,
         weight_bits=weight_bits,
         teacher=teacher,
@@ -56,7 +56,9 @@ def finetune_run(
     )
     folder.save_model(tuned.student)
     folder.write_json(RECORD, {"weights": folder.fingerprint(), **tuned.quantisation.arguments()})
-    tested = accuracy(tuned.student, load_data(config.data, "test"), config.steps)
+    tested = accuracy(
+        tuned.student, load_data(config.data, "test", steps=config.steps), config.steps
+    )
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     rows[-1]["accuracy"] = tested
     folder.write_metrics(rows)

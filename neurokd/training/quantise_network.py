@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +21,8 @@ class QuantisedNetwork(nn.Module):
 
     Its spikes are those of the deployed network in chip time, each population's own delay taken
     off: weights, exponents, decays, thresholds, biases and the arithmetic are the chip's. Scales
-    stay as they were found; weights and biases are learnt.
+    stay as they were found; weights and biases are learnt. ``stages`` are the student's
+    ``feature_stages``: those of this network are the neurons that end them.
 
     Shapes: x (T, B, *shape) floats, as the student takes them → (T, B, *output shape): the
     accumulator's membrane in floats, or how often each output has spiked so far.
@@ -27,7 +30,7 @@ class QuantisedNetwork(nn.Module):
     layer on the host.
     """
 
-    def __init__(self, state: Lowering, network: FloatNetwork) -> None:
+    def __init__(self, state: Lowering, network: FloatNetwork, stages: Sequence[str] = ()) -> None:
         super().__init__()
         if state.hosted is not None:
             raise UnsupportedModuleError(
@@ -38,6 +41,7 @@ class QuantisedNetwork(nn.Module):
             )
         self.input = state.options.input
         self.output = network.output
+        self.stages = tuple(stages)
         self.names = [population.name for population in network.neurons]
         self.scales = {name: state.scales[name] for name in self.names}
         self.exponents = {p.name: state.exponents[p.name] for p in network.projections}
@@ -55,8 +59,25 @@ class QuantisedNetwork(nn.Module):
             self.weights.append(QuantisedWeights(p, factor, exponent, grid))
 
     @property
-    def last_stage(self) -> str:
-        """Module path of the neurons that the output listens to: what distillation compares."""
+    def feature_stages(self) -> tuple[str, ...]:
+        """Module paths of the neurons that distillation compares: those that end each of the
+        student's stages, or without stages those that the output listens to."""
+        return tuple(map(self.stage, self.stages)) or (self._heard(),)
+
+    def stage(self, path: str) -> str:
+        """Module path of the neurons that end the student's module at ``path``."""
+        prefix = path.replace(".", "_")  # as tracing names the neurons of a module
+        inside = [n for n in self.names if n == prefix or n.startswith(f"{prefix}_")]
+        if not inside:
+            raise UnsupportedModuleError(
+                "no neurons end this stage, so no features of it can be distilled",
+                where=f"stage {path!r}",
+                found=f"neurons {', '.join(self.names)}",
+                remedy="fine-tune without [distill]",
+            )
+        return f"neurons.{self.names.index(inside[-1])}"
+
+    def _heard(self) -> str:
         sources = {p.source for p in self._incoming(self.output)} & set(self.names)
         if len(sources) != 1:
             raise UnsupportedModuleError(

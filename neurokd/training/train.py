@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
+from contextlib import ExitStack
+
 import torch
 from torch import nn
 
@@ -9,10 +13,19 @@ from neurokd.config import TrainConfig
 from neurokd.data import LabelledData, load_data
 from neurokd.errors import ShapeMismatchError, UsageError
 from neurokd.run import RunFolder, configured_model
-from neurokd.training.evaluate import accuracy
-from neurokd.training.finetune_run import finetune_run
+from neurokd.training.augment import check_augment
+from neurokd.training.batch_norm_sync import synchronised_batch_norms
+from neurokd.training.checkpoint import require_checkpoint
+from neurokd.training.compile_dense import compiled_stages
+from neurokd.training.devices import Devices
+from neurokd.training.evaluate import evaluate
+from neurokd.training.finetune_run import finetune_run, recorded_quantisation
 from neurokd.training.fit import Progress, fit
+from neurokd.training.kept_memory import keep_freed_memory
 from neurokd.training.objective import make_objective
+from neurokd.training.precision import neurons_in_float32
+from neurokd.training.processes import run_on_devices
+from neurokd.training.tensorboard import Curves
 
 
 def train(
@@ -26,12 +39,15 @@ def train(
     """Train what the configuration describes and leave a complete run folder.
 
     With ``config.qat`` the student goes on in the integers of Loihi 2 (`finetune_run`), and its
-    weights are then those that the chip stores.
+    weights are then those that the chip stores. With ``config.devices`` > 1 this process starts the
+    others and is the first of them.
 
-    The test split is evaluated once, after the last epoch; nothing is selected by it. The same
-    configuration on the same machine gives the same weights, bit for bit.
+    The test split is evaluated once, at the end; nothing is selected by it, a validation split is
+    held out of the training samples. The same configuration on the same machine gives the same
+    weights, bit for bit. A finished run that is resumed is left as it is.
 
-    Raises: `UsageError` (distillation without a teacher, or the reverse), `TrainingDivergedError`.
+    Raises: `UsageError` (distillation without a teacher, or the reverse), `TrainingDivergedError`,
+    `DeadLayerError`, `BackendUnavailableError` (no such device).
     """
     if config.distill is not None and teacher is None:
         raise UsageError(
@@ -45,30 +61,115 @@ def train(
             where="distill",
             remedy="remove the teacher, or add a [distill] section",
         )
-    data, test = load_data(config.data, "train"), load_data(config.data, "test")
-    torch.manual_seed(config.seed)
-    model = _build(config, data)
-    folder.begin(config, resume)
-    objective = make_objective(config, model, teacher)
-    metrics = fit(model, objective, data, config, folder, resume=resume, progress=progress)
-    steps = config.steps if config.role == "student" else None
-    result = accuracy(model, test, steps)
-    folder.write_metrics(
-        [*metrics, {"epoch": config.recipe.epochs, "split": "test", "accuracy": result}]
-    )
-    folder.save_model(model)
-    if config.qat:
-        finetune_run(folder, teacher, config.weight_bits, resume=resume, progress=progress)
-        return folder.load_model()
-    return model.eval()
-
-
-def _build(config: TrainConfig, data: LabelledData) -> nn.Module:
-    if len(data.sample_shape) != 3:
-        raise ShapeMismatchError(
-            "this network takes images",
-            where=data.name,
-            expected="(C, H, W)",
-            found=str(data.sample_shape),
+    if config.recipe.batch_size % config.devices:
+        raise UsageError(
+            "a batch does not divide among the processes",
+            where="recipe.batch_size",
+            expected=f"a multiple of {config.devices}",
+            found=str(config.recipe.batch_size),
         )
-    return configured_model(config)
+    if resume:
+        require_checkpoint(folder.checkpoint, config)
+        if _is_finished(folder, config):
+            return folder.load_model()
+    is_first = run_on_devices(_train, config, (folder, teacher, resume), progress)
+    if config.qat and is_first:
+        finetune_run(folder, teacher, config.weight_bits, resume=resume, progress=progress)
+    return folder.load_model()
+
+
+def _train(
+    devices: Devices,
+    config: TrainConfig,
+    folder: RunFolder,
+    teacher: nn.Module | None,
+    resume: bool,
+    progress: Progress | None,
+) -> bool:
+    """What each process does; whether it is the first."""
+    keep_freed_memory()
+    data = load_data(config.data, "train", steps=config.steps).first(config.samples)
+    _require_fit(config, data)
+    held_out = None
+    if config.recipe.validation:
+        data, held_out = data.split(config.recipe.validation, config.seed)
+    torch.manual_seed(config.seed)
+    model = configured_model(config).to(devices.device)
+    if teacher is not None and devices.device.type != "cpu":
+        teacher = copy.deepcopy(teacher).to(devices.device)
+    if devices.is_first:
+        folder.begin(config, resume)
+    objective = make_objective(config, model, teacher)
+    with ExitStack() as stack:
+        if devices.world > 1:
+            stack.enter_context(synchronised_batch_norms(model))
+        if config.precision != "float32":
+            stack.enter_context(neurons_in_float32(model))
+        dense = model if config.role == "teacher" else teacher
+        if config.compiled and dense is not None:
+            stack.enter_context(compiled_stages(dense))
+        metrics = fit(
+            model,
+            objective,
+            data,
+            config,
+            folder,
+            held_out=held_out,
+            devices=devices,
+            resume=resume,
+            progress=progress,
+        )
+    del objective  # and with it the hooks on both networks
+    steps = config.steps if config.role == "student" else None
+    test = load_data(config.data, "test", steps=config.steps)
+    accuracy, loss = evaluate(model, test, steps, devices)
+    if devices.is_first:
+        row = {
+            "epoch": metrics[-1]["epoch"],
+            "split": "test",
+            "accuracy": accuracy,
+            "loss": loss,
+        }
+        if config.tensorboard:
+            with Curves(folder.path, row["epoch"]) as curves:
+                curves.write(row)
+        folder.write_metrics([*metrics, row])
+        folder.save_model(model)
+    devices.wait()
+    return devices.is_first
+
+
+def _is_finished(folder: RunFolder, config: TrainConfig) -> bool:
+    """Whether nothing is left to do: the weights are written last."""
+    if not folder.weights.is_file() or folder.config() != config:
+        return False
+    return not config.qat or recorded_quantisation(folder) is not None
+
+
+def _require_fit(config: TrainConfig, data: LabelledData) -> None:
+    """Raise a typed error for data that the network cannot take."""
+    shape, network = data.sample_shape, config.model
+    if network.in_channels is not None and (len(shape) != 3 or shape[0] != network.in_channels):
+        raise ShapeMismatchError(
+            "this network takes other images",
+            where=data.name,
+            expected=f"({network.in_channels}, H, W)",
+            found=str(shape),
+            remedy=f"set model.in_channels = {shape[0]}" if len(shape) == 3 else "",
+        )
+    if network.inputs is not None and math.prod(shape) != network.inputs:
+        raise ShapeMismatchError(
+            "this network takes other samples",
+            where=data.name,
+            expected=f"{network.inputs} numbers",
+            found=str(shape),
+            remedy=f"set model.inputs = {math.prod(shape)}",
+        )
+    if data.classes > network.classes:
+        raise UsageError(
+            "the data have more classes than the network",
+            where="model.classes",
+            expected=f"≥ {data.classes}",
+            found=str(network.classes),
+        )
+    check_augment(config.augment, shape, data.events)

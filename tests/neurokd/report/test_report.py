@@ -182,7 +182,7 @@ def test_a_folder_without_any_part_is_refused(tmp_path: Path) -> None:
         ("profile.json", '{"chip": "loihi2"}', "not a profile.*samples"),
         ("verdict.json", "{}", "not a verdict"),
         ("metrics.jsonl", '{"epoch": 1, "split": "train"}\n{"epo', "metrics.jsonl, line 2"),
-        ("metrics.jsonl", '{"epoch": 1, "split": "validation"}', "line 1.*split"),
+        ("metrics.jsonl", '{"epoch": 1, "split": "dev"}', "line 1.*split"),
         ("metrics.jsonl", '{"epoch": 1, "split": "train", "loss": NaN}', "line 1.*loss"),
         ("config.toml", "role = ", "not TOML"),
         ("raster.npz", "PK\x03\x04 cut off", "not a raster"),

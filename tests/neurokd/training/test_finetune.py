@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from neurokd.config import AugmentConfig, RecipeConfig, TrainConfig
+from neurokd.config import AugmentConfig, DistillConfig, RecipeConfig, TrainConfig
 from neurokd.data import LabelledData, load_data
 from neurokd.errors import UnsupportedModuleError
 from neurokd.export.lower import lower
@@ -103,6 +105,39 @@ def test_a_residual_student_with_its_shortcuts_and_head(hidden: int | None, tmp_
     )
     assert_exported_alike(tuned, data)
     assert tuned.deployed.latency > 5
+
+
+@pytest.mark.parametrize("named", [{"stage": 1}, {"student_stage": "stages.0.0"}])
+def test_an_early_stage_is_distilled_in_integers_too(named: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    student, teacher = (ResNet((1, 1, 1), in_channels=1, spiking=s) for s in (True, False))
+    generator = np.random.default_rng(1)
+    data = LabelledData(
+        "noise", generator.random((32, 1, 8, 8)).astype(np.float32), generator.integers(0, 10, 32)
+    )
+    for _ in range(20):
+        student(torch.from_numpy(data.x).expand(4, *data.x.shape))
+    config = TrainConfig(
+        role="student",
+        recipe=RecipeConfig(batch_size=16),
+        augment=AugmentConfig(max_shift=0),
+        distill=DistillConfig(kd=1.0, **named),
+    )
+    folder = RunFolder(tmp_path)
+    tuned = finetune(student.eval(), config, data, folder, teacher=teacher, epochs=1)
+    assert_exported_alike(tuned, data)
+    row = json.loads(folder.metrics.read_text().splitlines()[0])
+    assert row["samd"] > 0 and row["nld"] > 0 and row["kd"] > 0
+
+
+@pytest.mark.parametrize("wrong", [{"catkd": 1.0}, {"mapping": "cam-cam"}])
+def test_losses_that_need_a_linear_classifier_are_refused(
+    wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    config = TrainConfig(role="student", distill=DistillConfig(**wrong))
+    data = LabelledData("none", np.zeros((1, 1, 8, 8), np.float32), np.zeros(1, int))
+    with pytest.raises(UnsupportedModuleError, match="no class activation maps.*qat = false"):
+        finetune(nn.Identity(), config, data, RunFolder(tmp_path), teacher=nn.Identity())
 
 
 def test_a_layer_that_cannot_hold_what_is_learnt_is_refused(tmp_path: Path) -> None:

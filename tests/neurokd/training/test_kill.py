@@ -30,13 +30,30 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+# Everything that a checkpoint has to hold, and torch's global generator besides.
+EVERYTHING = (
+    "recipe.optimizer=sgd",
+    "recipe.schedule=cosine",
+    "recipe.warmup_epochs=1",
+    "recipe.learning_rate=0.05",
+    "recipe.clip_norm=1.0",
+    "recipe.label_smoothing=0.1",
+    "recipe.mixup=0.5",
+    "recipe.ema=0.9",
+    "recipe.validation=0.2",
+    "recipe.keep=best",
+    "augment.flip=true",
+    "augment.erasing=0.5",
+)
+
+
 @pytest.mark.parametrize(
     ("kills", "epochs"), [(3, 4), pytest.param(20, 24, marks=pytest.mark.slow)]
 )
 def test_killed_and_resumed_until_it_is_done(
     kills: int, epochs: int, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values = [*tiny, f"recipe.epochs={epochs}"]
+    values = [*tiny, *EVERYTHING, f"recipe.epochs={epochs}"]
     words = ["train", "mnist-student-alone", *(w for v in values for w in ("--set", v))]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     cut = RunFolder(tmp_path / "cut")
@@ -45,6 +62,7 @@ def test_killed_and_resumed_until_it_is_done(
         assert _train(moments.randint(1, 12), cut, words) == -signal.SIGKILL
     assert _train(0, cut, words) == 0
     assert cut.fingerprint() == RunFolder(tmp_path / "whole").fingerprint()
+    assert not list(cut.path.glob(".*"))
 
 
 def _train(kill_at: int, run: RunFolder, words: list[str]) -> int:

@@ -105,3 +105,21 @@ def test_what_is_not_covered_is_refused_by_name() -> None:
     )
     with pytest.raises(UnsupportedModuleError, match="feed-forward.*'back'|'back'.*feed-forward"):
         quantised_network(lowering(graph, steps=STEPS, input_bits=1))
+
+
+def test_each_stage_of_the_student_ends_in_neurons_of_its_own() -> None:
+    torch.manual_seed(0)
+    student = ResNet((1, 2, 1), in_channels=1, spiking=True)
+    x = torch.rand(4, 1, 8, 8)
+    for _ in range(10):
+        student(x.expand(2, *x.shape))
+    graph = trace(student.eval(), torch.zeros(1, 1, 8, 8), steps=2)
+    trainee = quantised_network(lowering(graph, calibration=x.numpy(), steps=2))
+    heard = trainee.feature_stages
+    trainee.stages = student.feature_stages
+    ends = [trainee.names[int(path.split(".")[1])] for path in trainee.feature_stages]
+    assert ends == ["stages_0_0_activation", "stages_1_1_activation", "stages_2_0_activation"]
+    assert heard == trainee.feature_stages[-1:]
+    trainee.stages = ("stages.7",)
+    with pytest.raises(UnsupportedModuleError, match="no neurons end this stage"):
+        _ = trainee.feature_stages

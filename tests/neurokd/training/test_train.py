@@ -1,11 +1,16 @@
 import json
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from neurokd.config import TrainConfig, read_config
+from neurokd.data import LabelledData, load_data
 from neurokd.errors import NeurokdError, TrainingDivergedError
 from neurokd.run import RunFolder
 from neurokd.training import train
@@ -87,6 +92,71 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         assert strip[0] == strip[1]
     else:
         assert batches < 5, "the first epoch has five batches"
+
+
+def test_the_test_set_is_touched_once_and_at_the_end(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every reading of data and every sample that is handed out, in their order."""
+    touched: list[str] = []
+    batch = LabelledData.batch
+
+    def loaded(source: str, split: str, **options: Any) -> LabelledData:
+        touched.append(f"load {split}")
+        return replace(load_data(source, split, **options), name=split)
+
+    def handed_out(self: LabelledData, indices: Any) -> Any:
+        touched.append(self.name)
+        return batch(self, indices)
+
+    module = import_module("neurokd.training.train")  # the package has a function of this name
+    monkeypatch.setattr(module, "load_data", loaded)
+    monkeypatch.setattr(LabelledData, "batch", handed_out)
+    values = [*tiny, "recipe.validation=0.2", "recipe.keep=best", "recipe.patience=1"]
+    config, folder = read_config("mnist-student-alone", values), RunFolder(tmp_path / "r")
+    train(config, folder)
+    assert touched[0] == "load train" and touched[-2:] == ["load test", "test"]
+    assert set(touched[1:-2]) == {"train (rest)", "train (held out)"}
+    touched.clear()
+    train(config, folder, resume=True)
+    assert touched == []
+
+
+def test_a_finished_run_that_is_resumed_is_left_as_it_is(tiny: list[str], tmp_path: Path) -> None:
+    config, folder = read_config("mnist-student-alone", tiny), RunFolder(tmp_path / "r")
+    model = train(config, folder)
+    (folder.path / "verdict.json").write_text("{}")
+    before = {path: path.stat().st_mtime_ns for path in folder.path.iterdir()}
+    assert _equal(train(config, folder, resume=True), model)
+    assert {path: path.stat().st_mtime_ns for path in folder.path.iterdir()} == before
+
+
+def test_only_the_first_samples_are_used(tiny: list[str], tmp_path: Path) -> None:
+    data = load_data("mnist-subset:train").first(64)
+    np.savez(tmp_path / "few.npz", x=data.x, y=data.y)
+    few = [*tiny, f"data='{tmp_path / 'few.npz'}'"]
+    runs = [
+        train(read_config("mnist-student-alone", values), RunFolder(tmp_path / name))
+        for name, values in (("few", few), ("samples", [*tiny, "samples=64"]))
+    ]
+    assert _equal(*runs)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("model.in_channels=3", r"other images.*\(3, H, W\).*\(1, 28, 28\).*in_channels = 1"),
+        ("model.classes=3", "more classes than the network.*10.*3"),
+        ("augment.autoaugment=cifar10", "for RGB images"),
+        ("devices=3", "does not divide"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    tiny: list[str], tmp_path: Path, value: str, message: str
+) -> None:
+    with pytest.raises(NeurokdError, match=message):
+        train(read_config("mnist-student-alone", [*tiny, value]), RunFolder(tmp_path / "r"))
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_diverging_loss_is_named(tiny: list[str], tmp_path: Path) -> None:

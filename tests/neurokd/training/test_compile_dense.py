@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from neurokd.errors import BackendUnavailableError
+from neurokd.models import build_model
+from neurokd.training.compile_dense import compiled_stages
+
+
+@pytest.mark.slow
+# Both are of torch, in its own compiler.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+def test_a_compiled_network_computes_the_same_and_is_left_as_it_was() -> None:
+    torch.manual_seed(0)
+    network = build_model("convnet", spiking=False, channels=(4, 6), kernels=(3, 3), strides=(2, 2))
+    x = torch.rand(4, 1, 12, 12)
+    seen = []
+    network.stages[1].register_forward_hook(lambda m, inputs, output: seen.append(output.shape))
+    plain = network(x)
+    plain.sum().backward()
+    expected = {name: p.grad.clone() for name, p in network.named_parameters()}
+    network.zero_grad()
+    with compiled_stages(network):
+        compiled = network(x)
+        compiled.sum().backward()
+        network.eval()
+        network(x)  # as it is
+    assert "forward" not in vars(network.stages[0])
+    torch.testing.assert_close(compiled, plain)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name])
+    assert len(seen) == 3
+
+
+def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    network = build_model("convnet", spiking=False)
+    with pytest.raises(BackendUnavailableError, match="compiled = false"), compiled_stages(network):
+        pass
