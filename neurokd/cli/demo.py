@@ -109,7 +109,8 @@ def training_loss(source: Source) -> float:
     from neurokd.verify import verify
 
     assert source.run is not None
-    data = load_data(source.run.config().data, "train").first(TRAINING_SAMPLES)
+    config = source.run.config()
+    data = load_data(config.data, "train", steps=config.steps).first(TRAINING_SAMPLES)
     with console.phases() as tell:
         verdict = verify(source.reference(), source.network(), data, ["emulator"], progress=tell)
     difference = next(row.difference for row in verdict.rows if row.backend == "emulator")

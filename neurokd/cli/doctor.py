@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from neurokd import __version__
@@ -31,7 +30,8 @@ def run(as_json: Json = False) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything that `doctor` reports, as JSON."""
-    from neurokd.hardware.lava_environment import cache_folder, lava_status
+    from neurokd.cache import cache_folder
+    from neurokd.hardware.lava_environment import lava_status
 
     packages = {name: _version(name) for name in PACKAGES}
     torch_reason, devices = _torch_devices()
@@ -82,9 +82,11 @@ def _torch_devices() -> tuple[str | None, list[str]]:
 
 
 def _data() -> dict[str, Any]:
-    folder = os.environ.get("NEUROKD_DATA")
-    mnist = bool(folder) and (Path(str(folder)) / "MNIST" / "raw").is_dir()
-    return {"folder": folder, "mnist-subset": True, "mnist": mnist}
+    from neurokd.data.folder import find_data
+    from neurokd.data.load import PUBLISHED_SETS
+
+    here = {name: find_data(each) is not None for name, each in PUBLISHED_SETS.items()}
+    return {"folder": os.environ.get("NEUROKD_DATA"), "sets": {"mnist-subset": True, **here}}
 
 
 def _capabilities(
@@ -109,8 +111,13 @@ def _capabilities(
         "export to ONNX, run it": needs("onnx", "onnxruntime"),
         "run on the emulator": needs("numpy", "safetensors"),
         "run on Lava": None if lava["available"] else str(lava["reason"]),
-        "data set mnist-subset": None,
-        "data set mnist": None if data["mnist"] else "NEUROKD_DATA names no folder with MNIST/raw",
+        **{
+            f"data set {name}": None
+            if here
+            else "not here: the first use downloads it, "
+            "unless NEUROKD_DATA names a folder that has it"
+            for name, here in data["sets"].items()
+        },
     }
     return [
         {"name": name, "works": reason is None, "reason": reason}

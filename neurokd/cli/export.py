@@ -12,6 +12,7 @@ from neurokd.cli import console
 from neurokd.cli.lowering_table import lowering_rows
 from neurokd.cli.options import Chip, Data, Json, SampleShape, SourceArgument, Steps, Weights
 from neurokd.cli.source import DEFAULT_CHIP, Source, resolve
+from neurokd.data.steps_first import steps_first
 from neurokd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -283,7 +284,8 @@ def export_onnx(
         precision=precision,
         steps=source.steps,
         opset=opset,
-        calibration=source.calibration.x,
+        static_input=not source.calibration.events,
+        calibration=steps_first(source.calibration),
     )
     return {"target": "onnx", "files": [str(path)], **report.to_dict()}
 

@@ -25,6 +25,7 @@ from neurokd.cli.options import (
 )
 from neurokd.cli.source import Source, resolve
 from neurokd.data import LabelledData
+from neurokd.data.steps_first import steps_first
 from neurokd.hardware.counts import Counts
 from neurokd.hardware.network import DeployedNetwork
 
@@ -73,15 +74,15 @@ def profile_source(
     from neurokd.hardware.emulator import emulate
     from neurokd.hardware.profile import profile
 
-    parts = list(runs(net, data.x, steps=source.steps_given))
+    parts = list(runs(net, data, steps=source.steps_given))
     whole = replace(
         parts[0],
         counts=Counts.merge([part.counts for part in parts]),
         overflows=tuple(event for part in parts for event in part.overflows),
     )
     profiled = profile(net, whole, mapped=mapped).to_dict()
-    steps = source.steps_given
-    messages = net.padded(net.encode(data.x[:1], steps))
+    steps = data.steps if source.steps_given is None else source.steps_given
+    messages = net.padded(net.encode(steps_first(data.first(1)), steps, timed=data.events))
     one = emulate(net, messages, net.chip_steps(steps), record=("spikes",))
     raster = {
         name: (values["spikes"][:, 0].reshape(one.counts.steps, -1) != 0).astype(np.uint8)

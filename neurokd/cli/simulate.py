@@ -24,6 +24,7 @@ from neurokd.cli.options import (
 )
 from neurokd.cli.source import Source, resolve
 from neurokd.data import LabelledData
+from neurokd.data.steps_first import batches
 from neurokd.errors import UsageError
 from neurokd.hardware.counts import Counts
 from neurokd.verify.statistics import wilson_interval
@@ -109,7 +110,7 @@ def _on_chip(
     starts = {
         population.name: getattr(population, "start_step", 1) for population in net.populations
     }
-    for part in runs(net, data.x, backend=backend, steps=source.steps_given, record=record):
+    for part in runs(net, data, backend=backend, steps=source.steps_given, record=record):
         classes.append(part.classes)
         outputs.append(part.output)
         totals.append(part.counts)
@@ -149,7 +150,8 @@ def _on_onnx(source: Source, data: LabelledData) -> tuple[dict[str, Any], dict[s
 
     with tempfile.TemporaryDirectory() as folder:
         answer = export_onnx(source, Path(folder))
-        scores = run_onnx(Path(answer["files"][0]), data.x)
+        path = Path(answer["files"][0])
+        scores = np.concatenate([run_onnx(path, batch) for _, batch in batches(data)])
     return (
         {"classes": np.argmax(scores, axis=1), "output": scores},
         {"precision": answer["precision"], "form": answer["form"]},

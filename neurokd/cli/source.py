@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurokd.cli import console
 from neurokd.data import LabelledData, load_data
+from neurokd.data.steps_first import lowering_arguments
 from neurokd.errors import FileFormatError, UsageError
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.run import RUNS, RunFolder, load_state, newest_run, read_weights
@@ -52,9 +51,9 @@ class Source:
     def data(self) -> LabelledData:
         """The data given, else the test split that the run was trained with."""
         if self.data_name:
-            return load_data(self.data_name)
+            return load_data(self.data_name, steps=self._frames)
         if self.run:
-            return load_data(self.run.config().data, "test")
+            return load_data(self.run.config().data, "test", steps=self._frames)
         raise UsageError(
             "this source says nothing about its data",
             where=self.name,
@@ -65,15 +64,31 @@ class Source:
     def calibration(self) -> LabelledData:
         """Samples that scales are searched on: training data where there is any."""
         if self.run:
-            return load_data(self.run.config().data, "train").first(CALIBRATION_SAMPLES)
+            data = load_data(self.run.config().data, "train", steps=self._frames)
+            return data.first(CALIBRATION_SAMPLES)
         return self.data.first(CALIBRATION_SAMPLES)
 
     @property
     def steps(self) -> int | None:
-        """Input steps T: given, trained with, or None where only the network itself knows."""
+        """Input steps T: given, trained with, the data's, or None where only the network knows."""
+        if self._steps_asked is None and self.data_name:
+            return self.data.steps
+        return self._steps_asked
+
+    @property
+    def _steps_asked(self) -> int | None:
         if self.steps_given is not None:
             return self.steps_given
         return self.run.config().steps if self.run else None
+
+    @property
+    def _frames(self) -> int | None:
+        """The frames that events are cut into: given, trained with, or those of a file."""
+        if self._steps_asked is None and self.deployed_file and self.deployed_file.suffix != ".net":
+            return DeployedNetwork.load(self.deployed_file).steps
+        if self._steps_asked is None and self.nir_file and "steps" in self.graph.metadata:
+            return int(self.graph.metadata["steps"])
+        return self._steps_asked
 
     @cached_property
     def module(self) -> nn.Module | None:
@@ -131,7 +146,8 @@ class Source:
 
         if not options and self.run is not None:
             options = recorded_quantisation(self.run) or {}
-        net = lower(self.graph, chip, calibration=self.calibration.x, steps=self.steps, **options)
+        seen = lowering_arguments(self.calibration, chip)
+        net = lower(self.graph, chip, steps=self.steps, **seen, **options)
         return replace(net, metadata={**net.metadata, "source": self.fingerprint() or self.name})
 
     def network(self, chip: str | None = None) -> DeployedNetwork:
@@ -253,28 +269,10 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 
 
 def _build(factory: str, weights: Path | None) -> nn.Module:
-    """Call ``package.module:factory``; the current folder is searched first, as by `python -m`."""
-    from torch import nn
+    """The network of ``package.module:factory``, in evaluation mode."""
+    from neurokd.models import user_network
 
-    module_name, _, function = factory.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        network = getattr(importlib.import_module(module_name), function)()
-    except Exception as error:  # the user's own code, which may fail in any way
-        raise UsageError(
-            "the factory fails",
-            where=factory,
-            found=f"{type(error).__name__}: {error}",
-            remedy="--debug shows where",
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise UsageError(
-            "the factory does not build a network",
-            where=factory,
-            expected="torch.nn.Module",
-            found=type(network).__name__,
-        )
+    network = user_network(factory, spiking=True)
     if weights is not None:
         load_state(network, read_weights(weights), weights)
     return network.eval()

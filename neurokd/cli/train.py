@@ -80,12 +80,17 @@ def teacher_for(
         raise UsageError(
             "this configuration distils, and no teacher is named",
             where="teacher",
-            remedy="give --teacher RUN (`neurokd teach` makes one)",
+            remedy="give --teacher RUN (`neurokd teach` makes one); weights alone need "
+            "--set teacher=CONFIG, too",
         )
     own = RunFolder(folder.path / "teacher")
     if resume and own.weights.is_file():
         return own.load_model()
-    lesson = read_config(config.teacher, [f"seed={config.seed}", f"data={json.dumps(config.data)}"])
+    inherited = [f"seed={config.seed}", f"data={json.dumps(config.data)}"]
+    inherited += [f"device={config.device}", f"devices={config.devices}"]
+    if config.samples is not None:
+        inherited.append(f"samples={config.samples}")
+    lesson = read_config(config.teacher, inherited)
     require_role(lesson, "teacher", config.teacher)
     if teacher is not None:
         model = configured_model(lesson)

@@ -67,6 +67,7 @@ def test_data_folder(
     if present:
         (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     monkeypatch.setenv("NEUROKD_DATA", str(tmp_path))
+    monkeypatch.setenv("NEUROKD_CACHE", str(tmp_path / "cache"))
     report = _report(capsys)
     assert _capability(report, "data set mnist")["works"] is present
     assert _capability(report, "data set mnist-subset")["works"] is True
@@ -80,10 +81,11 @@ def test_cache_folder_is_the_one_named(
 
 
 def test_text_says_what_will_not_work(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("NEUROKD_DATA", raising=False)
+    monkeypatch.setenv("NEUROKD_CACHE", str(tmp_path))
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert "NO   data set mnist: NEUROKD_DATA" in out
+    assert "NO   data set mnist: not here: the first use downloads it" in out
     assert "yes  run on the emulator" in out

@@ -1,0 +1,71 @@
+"""Data sets of the first paper's tables, each with a teacher, a student and their recipes."""
+
+from __future__ import annotations
+
+from neurokd.config import AugmentConfig, ModelConfig, RecipeConfig, TrainConfig
+from neurokd.reproduce.experiment import Arm, Base
+
+ALONE = Arm("alone", "student alone", None)
+"""The arm that the others are compared with."""
+
+_CONVNET = Base(
+    TrainConfig(role="teacher", recipe=RecipeConfig(epochs=12)),
+    TrainConfig(role="student", steps=4, recipe=RecipeConfig(epochs=12, learning_rate=1e-2)),
+)
+"""The demo's network on 28×28 digits."""
+
+
+def _on(base: Base, data: str) -> Base:
+    return Base(*(c.model_copy(update={"data": data}) for c in (base.teacher, base.student)))
+
+
+def _nmnist() -> Base:
+    """1,000 recordings need more epochs; two channels, one for each polarity."""
+    model = ModelConfig(name="convnet", in_channels=2)
+    augment = AugmentConfig(max_shift=2)
+    teacher = TrainConfig(
+        role="teacher",
+        data="nmnist",
+        steps=8,
+        model=model,
+        recipe=RecipeConfig(epochs=30),
+        augment=augment,
+    )
+    recipe = RecipeConfig(epochs=30, learning_rate=1e-2)
+    return Base(teacher, teacher.model_copy(update={"role": "student", "recipe": recipe}))
+
+
+def _cifar10() -> Base:
+    """A small student whose last stage has the 8×8 positions of the teacher's."""
+    augment = AugmentConfig(max_shift=4, flip=True)
+    recipe = RecipeConfig(epochs=100, learning_rate=5e-3)
+    teacher = TrainConfig(
+        role="teacher",
+        data="cifar10",
+        model=ModelConfig(name="cifar-resnet", layers=20),
+        recipe=recipe,
+        augment=augment,
+    )
+    student = TrainConfig(
+        role="student",
+        data="cifar10",
+        steps=4,
+        model=ModelConfig(
+            name="convnet",
+            in_channels=3,
+            channels=(32, 64, 128, 128),
+            kernels=(3, 3, 3, 3),
+            strides=(1, 2, 2, 1),
+        ),
+        recipe=recipe,
+        augment=augment,
+    )
+    return Base(teacher, student)
+
+
+BASES = {
+    "mnist-subset": _on(_CONVNET, "mnist-subset"),
+    "mnist": _on(_CONVNET, "mnist"),
+    "nmnist": _nmnist(),
+    "cifar10": _cifar10(),
+}
