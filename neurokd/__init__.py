@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DeployedNetwork": "neurokd.hardware",
+    "CATKDLoss": "neurokd.distill",
     "KDLoss": "neurokd.distill",
     "NLDLoss": "neurokd.distill",
     "NeurokdError": "neurokd.errors",

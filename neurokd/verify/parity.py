@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurokd.data.labelled import LabelledData
+from neurokd.data.steps_first import batches, steps_first
 from neurokd.errors import BackendUnavailableError, FileFormatError, UsageError
 from neurokd.hardware.network import DeployedNetwork
 from neurokd.hardware.run import RECORDABLE
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from neurokd.hardware.lava_process import LavaWorker
 
 BACKENDS = ("emulator", "lava", "onnx")
-BATCH = 200
-"""Samples a batch: bounds memory, and is how often progress is told."""
 ROUNDING = 1e-12
 """Slack of the comparison with the tolerance: 5 of 1,000 samples are within 0.005."""
 
@@ -54,6 +53,8 @@ def verify(
     Lava holds if every u, v and spike of every neuron population equals the emulator's at every
     chip step of the first ``lava_samples`` samples; its accuracy is shown, not judged.
 
+    Frames of events are given to every backend as they are, one a step: ``steps`` is their number.
+
     ``student`` is anything `neurokd.verify.reference.as_scores` takes; with None the emulator is
     the reference. ``samples`` limits the data to its first samples. ``onnx`` is the file to run.
     ``worker`` goes to `simulate_lava`.
@@ -62,25 +63,26 @@ def verify(
     `BackendFailedError` for a runtime that fails or answers nonsense.
     """
     chosen = tuple(dict.fromkeys(backends))
-    steps = net.steps if steps is None else steps
+    steps = steps if steps is not None else data.steps or net.steps
     data = data.first(samples)
     _check_arguments(student, chosen, tolerance, lava_samples, steps)
-    _check_data(net, data)
-    onnx_scores = _onnx_scores(_onnx_file(onnx), data.x, steps) if "onnx" in chosen else None
+    _check_data(net, data, steps)
+    onnx_scores = _onnx_scores(_onnx_file(onnx), data, steps) if "onnx" in chosen else None
     if "lava" in chosen:
         _require_lava(worker)
     classes = net.population(net.output).size
 
     found: dict[str, Classes] = {}
     if "emulator" in chosen or student is None:
-        found["emulator"] = _emulated(net, data.x, steps, progress)
+        found["emulator"] = _emulated(net, data, steps, progress)
     if student is not None:
-        found["student"] = _scored("student", as_scores(student, steps), data.x, classes, progress)
+        scores = as_scores(student, steps, timed=data.events)
+        found["student"] = _scored("student", scores, data, classes, progress)
     if onnx_scores is not None:
-        found["onnx"] = _scored("onnx", onnx_scores, data.x, classes, progress)
+        found["onnx"] = _scored("onnx", onnx_scores, data, classes, progress)
     identity = None
     if "lava" in chosen:
-        found["lava"], identity = _on_lava(net, data.x[:lava_samples], steps, worker, progress)
+        found["lava"], identity = _on_lava(net, data.first(lava_samples), steps, worker, progress)
 
     reference = "emulator" if student is None else "student"
     rows = [
@@ -125,8 +127,8 @@ def _check_arguments(
             )
 
 
-def _check_data(net: DeployedNetwork, data: LabelledData) -> None:
-    net.encode(data.x[:1])
+def _check_data(net: DeployedNetwork, data: LabelledData, steps: int) -> None:
+    net.encode(steps_first(data.first(1)), steps, timed=data.events)
     classes = net.population(net.output).size
     outside = data.y[(data.y < 0) | (data.y >= classes)]
     if len(outside):
@@ -157,11 +159,11 @@ def _onnx_file(onnx: str | Path | None) -> Path:
     return path
 
 
-def _onnx_scores(path: Path, x: NDArray[np.float32], steps: int) -> Scores:
+def _onnx_scores(path: Path, data: LabelledData, steps: int) -> Scores:
     from neurokd.export.onnx_runtime import run_onnx
 
     # One sample first: a broken file or one of another shape is told before anything long is run.
-    run_onnx(path, x[:1], steps)
+    run_onnx(path, steps_first(data.first(1)), steps)
     return lambda batch: run_onnx(path, batch, steps)
 
 
@@ -182,43 +184,47 @@ def _require_lava(worker: LavaWorker | None) -> None:
 
 
 def _batches(
-    backend: str, x: NDArray[np.float32], progress: Progress | None
+    backend: str, data: LabelledData, progress: Progress | None
 ) -> Iterable[NDArray[np.float32]]:
-    for start in range(0, len(x), BATCH):
-        if progress is not None:
-            progress(backend, start, len(x))
-        yield x[start : start + BATCH]
     if progress is not None:
-        progress(backend, len(x), len(x))
+        progress(backend, 0, len(data))
+    for done, batch in batches(data):
+        yield batch
+        if progress is not None:
+            progress(backend, done, len(data))
 
 
 def _emulated(
-    net: DeployedNetwork, x: NDArray[np.float32], steps: int, progress: Progress | None
+    net: DeployedNetwork, data: LabelledData, steps: int, progress: Progress | None
 ) -> Classes:
     from neurokd.hardware.emulator import emulate
 
     return np.concatenate(
         [
-            emulate(net, net.padded(net.encode(batch, steps)), net.chip_steps(steps)).classes
-            for batch in _batches("emulator", x, progress)
+            emulate(
+                net,
+                net.padded(net.encode(batch, steps, timed=data.events)),
+                net.chip_steps(steps),
+            ).classes
+            for batch in _batches("emulator", data, progress)
         ]
     )
 
 
 def _scored(
-    name: str, scores: Scores, x: NDArray[np.float32], classes: int, progress: Progress | None
+    name: str, scores: Scores, data: LabelledData, classes: int, progress: Progress | None
 ) -> Classes:
     return np.concatenate(
         [
-            classify(scores(batch), len(batch), classes, where=name)
-            for batch in _batches(name, x, progress)
+            classify(scores(batch), batch.shape[1 if data.events else 0], classes, where=name)
+            for batch in _batches(name, data, progress)
         ]
     )
 
 
 def _on_lava(
     net: DeployedNetwork,
-    x: NDArray[np.float32],
+    data: LabelledData,
     steps: int,
     worker: LavaWorker | None,
     progress: Progress | None,
@@ -230,7 +236,7 @@ def _on_lava(
         if progress is not None:
             progress("lava", done, total)
 
-    messages = net.padded(net.encode(x, steps))
+    messages = net.padded(net.encode(steps_first(data), steps, timed=data.events))
     total = net.chip_steps(steps)
     expected = emulate(net, messages, total, record=RECORDABLE)
     found = simulate_lava(net, messages, total, record=RECORDABLE, worker=worker, progress=tell)

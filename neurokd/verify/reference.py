@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from neurokd.export.trace_capture import Captured
 
 Scores: TypeAlias = Callable[[NDArray[np.float32]], NDArray[Any]]
-"""Samples (B, *shape) → scores (B, K); the class is the argmax."""
+"""Samples (B, *shape), or (T, B, *shape), → scores (B, K); the class is the argmax."""
 Student: TypeAlias = "Scores | nn.Module | nir.NIRGraph"
 
 
-def as_scores(student: Student, steps: int) -> Scores:
+def as_scores(student: Student, steps: int, *, timed: bool = False) -> Scores:
     """The student as a function from samples (B, *shape) float32 to scores (B, K).
+
+    Samples that change over time, ``timed``, are (T, B, *shape): spiking networks take them as they
+    are, a module without spiking neurons takes their mean over time.
 
     A torch module in the multi-step form of `neurokd.neurons` gets each sample at all ``steps``
     steps, (T, B, *shape); its scores are the last membrane if it ends in an `Accumulator`, else the
@@ -37,9 +40,9 @@ def as_scores(student: Student, steps: int) -> Scores:
     Raises: `UnsupportedModuleError` for a module whose calling convention cannot be told.
     """
     if _is_instance(student, "torch.nn", "Module"):
-        return _module_scores(cast("nn.Module", student), steps)
+        return _module_scores(cast("nn.Module", student), steps, timed)
     if _is_instance(student, "nir", "NIRGraph"):
-        return _graph_scores(cast("nir.NIRGraph", student), steps)
+        return _graph_scores(cast("nir.NIRGraph", student), steps, timed)
     if callable(student):
         return student
     raise UsageError(
@@ -72,10 +75,10 @@ def _is_instance(value: object, module: str, name: str) -> bool:
     return loaded is not None and isinstance(value, getattr(loaded, name))
 
 
-def _module_scores(module: nn.Module, steps: int) -> Scores:
+def _module_scores(module: nn.Module, steps: int, timed: bool) -> Scores:
     import torch
 
-    forward = _forward_of(module, steps)
+    forward = _forward_of(module, steps, timed)
 
     def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
         tensor = next(iter((*module.parameters(), *module.buffers())), torch.empty(0))
@@ -95,8 +98,8 @@ def _module_scores(module: nn.Module, steps: int) -> Scores:
     return scores
 
 
-def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
-    """What turns (B, *shape) into (B, K) for this kind of module."""
+def _forward_of(module: nn.Module, steps: int, timed: bool) -> Callable[[Tensor], Tensor]:
+    """What turns (B, *shape), or (T, B, *shape), into (B, K) for this kind of module."""
     import snntorch
 
     from neurokd.export.trace_capture import states_at_rest
@@ -107,13 +110,14 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
     if any(isinstance(part, LIF | CubaLIF | Accumulator | PerStep) for part in parts):
         ends_in_membrane = any(isinstance(part, Accumulator) for part in parts)
 
-        def multi_step(x: Tensor) -> Tensor:
-            out: Tensor = module(x.expand(steps, *x.shape))
-            if out.ndim < 3 or out.shape[:2] != (steps, len(x)):
+        def multi_step(samples: Tensor) -> Tensor:
+            x = _over_time(samples, steps, timed)
+            out: Tensor = module(x)
+            if out.ndim < 3 or out.shape[:2] != x.shape[:2]:
                 raise UnsupportedModuleError(
                     "a multi-step module has to keep time and batch in front",
                     where=where,
-                    expected=f"({steps}, {len(x)}, classes)",
+                    expected=f"({steps}, {x.shape[1]}, classes)",
                     found=str(tuple(out.shape)),
                 )
             return out[-1] if ends_in_membrane else _spikes(out, where).sum(dim=0)
@@ -121,29 +125,50 @@ def _forward_of(module: nn.Module, steps: int) -> Callable[[Tensor], Tensor]:
         return multi_step
     neurons = [part for part in parts if isinstance(part, snntorch.SpikingNeuron)]
     if not neurons:
-        return lambda x: _tensor(module(x), where)
+        return lambda x: _tensor(module(x.mean(dim=0) if timed else x), where)
 
-    def from_rest(x: Tensor) -> Tensor:
-        captured = _captured(module, x[:1], steps)
+    def from_rest(samples: Tensor) -> Tensor:
+        x = _over_time(samples, steps, timed)
+        captured = _captured(module, x[0, :1], steps)
         calling = captured.calling
+        if timed and calling.form == "loop":
+            raise UnsupportedModuleError(
+                "the time loop inside this module takes one sample for all steps",
+                where=where,
+                expected="a module that takes one step at a call, or all steps",
+            )
         _rest(neurons)
         try:
             if calling.form == "step":
-                first = states_at_rest(x, captured.state_shapes)
-                return _stepped(module, x, steps, calling.states, first)
-            out = _tensor(module(x if calling.form == "loop" else x.expand(steps, *x.shape)), where)
+                first = states_at_rest(x[0], captured.state_shapes)
+                return _stepped(module, x, calling.states, first)
+            out = _tensor(module(samples if calling.form == "loop" else x), where)
         finally:
             _rest(neurons)
-        if out.ndim < 3 or out.shape[:2] != (steps, len(x)):
+        if out.ndim < 3 or out.shape[:2] != x.shape[:2]:
             raise UnsupportedModuleError(
                 "a module with its own time loop has to return all steps",
                 where=where,
-                expected=f"({steps}, {len(x)}, classes)",
+                expected=f"({steps}, {x.shape[1]}, classes)",
                 found=str(tuple(out.shape)),
             )
         return _spikes(out, where).sum(dim=0)
 
     return from_rest
+
+
+def _over_time(samples: Tensor, steps: int, timed: bool) -> Tensor:
+    """Samples as (T, B, *shape); `UsageError` if they have another number of steps."""
+    if not timed:
+        return samples.expand(steps, *samples.shape)
+    if len(samples) != steps:
+        raise UsageError(
+            "the samples have another number of steps",
+            where="student",
+            expected=str(steps),
+            found=str(len(samples)),
+        )
+    return samples
 
 
 def _captured(module: nn.Module, sample: Tensor, steps: int) -> Captured:
@@ -163,14 +188,14 @@ def _captured(module: nn.Module, sample: Tensor, steps: int) -> Captured:
 
 
 def _stepped(
-    module: nn.Module, x: Tensor, steps: int, states: tuple[int, ...], first: list[Tensor | None]
+    module: nn.Module, x: Tensor, states: tuple[int, ...], first: list[Tensor | None]
 ) -> Tensor:
     """The spikes of a module that takes one step at a call, and perhaps the states it returned."""
     where = type(module).__name__
     passed: list[Any] = list(first)
     total: Tensor | None = None
-    for _ in range(steps):
-        out = module(x, *passed)
+    for step in x:
+        out = module(step, *passed)
         spikes = _spikes(_tensor(out, where), where)
         passed = [out[index] for index in states]
         total = spikes if total is None else total + spikes
@@ -211,7 +236,7 @@ def _spikes(output: Tensor, where: str) -> Tensor:
     return output
 
 
-def _graph_scores(graph: nir.NIRGraph, steps: int) -> Scores:
+def _graph_scores(graph: nir.NIRGraph, steps: int, timed: bool) -> Scores:
     import nir
 
     from neurokd.export.simulate_nir import simulate_nir
@@ -221,10 +246,10 @@ def _graph_scores(graph: nir.NIRGraph, steps: int) -> Scores:
     ends_in_state = last <= {nir.I, nir.LI}
 
     def scores(samples: NDArray[np.float32]) -> NDArray[Any]:
-        x = np.broadcast_to(samples, (steps, *samples.shape))
+        x = samples if timed else np.broadcast_to(samples, (steps, *samples.shape))
         output = np.asarray(simulate_nir(graph, x).output)
         chosen = output[-1] if ends_in_state else output.sum(axis=0)
-        flat: NDArray[Any] = chosen.reshape(len(samples), -1)
+        flat: NDArray[Any] = chosen.reshape(x.shape[1], -1)
         return flat
 
     return scores

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from neurokd.cache import cache_folder
 from neurokd.export import read_netx
 from neurokd.hardware import DeployedNetwork, emulate
-from neurokd.hardware.lava_environment import cache_folder
 from neurokd.hardware.population import (
     DeltaInputPopulation,
     InputPopulation,

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 TRAIN = {
-    ROOT / "examples" / f"{name}.py" for name in ("01_distill_and_deploy", "06_train_in_integers")
+    ROOT / "examples" / f"{name}.py"
+    for name in ("01_distill_and_deploy", "06_train_in_integers", "07_distil_your_own")
 }
 
 
@@ -25,6 +26,7 @@ def test_examples_are_numbered_in_order() -> None:
 @pytest.mark.parametrize("path", [_parameter(path) for path in EXAMPLES])
 def test_example(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(path.parent))  # as `python examples/NAME.py` has it
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
