@@ -36,12 +36,13 @@ def _nmnist() -> Base:
 
 
 def _cifar10() -> Base:
-    """A small student whose last stage has the 8×8 positions of the teacher's."""
+    """5,000 images, and a small student whose last stage has the 8×8 positions of the teacher's."""
     augment = AugmentConfig(max_shift=4, flip=True)
-    recipe = RecipeConfig(epochs=100, learning_rate=5e-3)
+    recipe = RecipeConfig(epochs=20, learning_rate=5e-3)
     teacher = TrainConfig(
         role="teacher",
         data="cifar10",
+        samples=5000,
         model=ModelConfig(name="cifar-resnet", layers=20),
         recipe=recipe,
         augment=augment,
@@ -49,13 +50,14 @@ def _cifar10() -> Base:
     student = TrainConfig(
         role="student",
         data="cifar10",
+        samples=5000,
         steps=4,
         model=ModelConfig(
             name="convnet",
             in_channels=3,
-            channels=(32, 64, 128, 128),
-            kernels=(3, 3, 3, 3),
-            strides=(1, 2, 2, 1),
+            channels=(16, 32, 64),
+            kernels=(3, 3, 3),
+            strides=(2, 2, 1),
         ),
         recipe=recipe,
         augment=augment,
