@@ -144,9 +144,10 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> str:
     from neurokd.data import load_data
 
     data = load_data("mnist-subset:train").first(160)
-    path: Path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    np.savez(path, x=data.x, y=data.y)
-    return str(path)
+    folder = tmp_path_factory.mktemp("tiny")
+    for split in ("train", "test"):  # the same: what these tests show is not generalisation
+        np.savez(folder / f"{split}.npz", x=data.x, y=data.y)
+    return str(folder)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ SPLITS = ("train", "test")
 def load_data(source: str, split: str = "test", *, steps: int | None = None) -> LabelledData:
     """Load ``name``, ``name:split`` or ``file.npz``; ``split`` is the one meant without a colon.
 
+    ``name`` is that of a data set, or a folder with ``train.npz`` and ``test.npz``.
     ``steps`` is the number of frames that recordings of events are cut into; images ignore it.
     Raises: `UsageError` for an unknown name or split, `FileFormatError` for a bad file,
     `DownloadError` for a set that is not here and cannot be had.
@@ -57,18 +58,32 @@ def load_data(source: str, split: str = "test", *, steps: int | None = None) -> 
         return read_npz(Path(source))
     name, _, named_split = source.partition(":")
     split = named_split or split
-    if name not in DATA_SETS:
+    is_folder = bool(name) and name not in DATA_SETS and Path(name).is_dir()
+    if name not in DATA_SETS and not is_folder:
         raise UsageError(
             "unknown data set",
-            expected=f"{', '.join(DATA_SETS)}, or a file that ends in .npz",
+            expected=f"{', '.join(DATA_SETS)}, a file that ends in .npz, or a folder of such",
             found=repr(source),
         )
     if split not in SPLITS:
         raise UsageError(
             "unknown split", where=name, expected=" or ".join(SPLITS), found=repr(split)
         )
+    if is_folder:
+        return read_npz(Path(name) / f"{split}.npz")
     if steps is not None and steps < 1:
         raise UsageError(
             "the number of steps must be positive", where=name, expected="≥ 1", found=str(steps)
         )
     return DATA_SETS[name](split, steps)
+
+
+def require_splits(source: str) -> None:
+    """Raise `UsageError` for data that training and testing would share."""
+    if source.endswith(".npz") or ":" in source:
+        raise UsageError(
+            "a network would be tested on what it was trained on",
+            where="data",
+            expected="a data set's name, or a folder with train.npz and test.npz",
+            found=repr(source),
+        )

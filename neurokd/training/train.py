@@ -11,6 +11,7 @@ from torch import nn
 
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData, load_data
+from neurokd.data.load import require_splits
 from neurokd.errors import ShapeMismatchError, UsageError
 from neurokd.run import RunFolder, configured_model
 from neurokd.training.augment import check_augment
@@ -61,6 +62,7 @@ def train(
             where="distill",
             remedy="remove the teacher, or add a [distill] section",
         )
+    require_splits(config.data)
     if config.recipe.batch_size % config.devices:
         raise UsageError(
             "a batch does not divide among the processes",
@@ -100,6 +102,7 @@ def _train(
     if devices.is_first:
         folder.begin(config, resume)
     objective = make_objective(config, model, teacher)
+    objective.share = devices.share
     with ExitStack() as stack:
         if devices.world > 1:
             stack.enter_context(synchronised_batch_norms(model))

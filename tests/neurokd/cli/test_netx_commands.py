@@ -33,7 +33,7 @@ def test_a_run_as_netx_and_back(
     arguments["reset_interval"] = network.steps + network.latency
     assert written["network_arguments"] == arguments
     assert all(0 < change <= 32 for change in written["largest_bias_change"].values())
-    x = np.load(tiny_data)["x"][:6]
+    x = np.load(f"{tiny_data}/test.npz")["x"][:6]
     record = ("u", "v", "spikes")
     one, other = (emulate(n, n.padded(n.encode(x)), record=record) for n in (network, read))
     for name, kept in one.records.items():

@@ -49,7 +49,7 @@ def test_train_brings_its_own_teacher(tiny: list[str], tmp_path: Path) -> None:
         (["train", "mnist-student", "--teacher", "nowhere"], "not a run folder"),
         (["train", "mnist-student-alone", "--teacher", "nowhere"], "without distillation"),
         (["train", "mnist-student-alone", "--resume"], "nothing to resume"),
-        (["train", "mnist-student-alone", "--set", "data=nowhere.npz"], "no such file"),
+        (["train", "mnist-student-alone", "--set", "data=nowhere"], "unknown data set"),
         (["train", "mnist-student-alone", "--set", "data=imagenet"], "unknown data set"),
         (["train"], "Missing argument"),
     ],

@@ -1,7 +1,10 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from neurokd.data.load import DATA_SETS, PUBLISHED_SETS, load_data
-from neurokd.errors import UsageError
+from neurokd.errors import FileFormatError, UsageError
 
 
 def test_a_split_in_the_name_goes_before_the_one_meant() -> None:
@@ -26,3 +29,14 @@ def test_every_published_set_is_offered_and_its_hashes_are_md5() -> None:
     for published in PUBLISHED_SETS.values():
         for md5 in published.files.values():
             assert len(bytes.fromhex(md5)) == 16
+
+
+def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:
+    for split, value in (("train", 0.25), ("test", 0.75)):
+        np.savez(tmp_path / f"{split}.npz", x=np.full((2, 3), value), y=[0, 1])
+    assert load_data(str(tmp_path)).x[0, 0] == 0.75
+    assert load_data(str(tmp_path), "train").x[0, 0] == 0.25
+    assert load_data(f"{tmp_path}:train").x[0, 0] == 0.25
+    (tmp_path / "test.npz").unlink()
+    with pytest.raises(FileFormatError, match="test.npz: no such file"):
+        load_data(str(tmp_path))

@@ -67,9 +67,10 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     from neurokd.data import load_data
 
     data = load_data("mnist-subset:train").first(100)
-    path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    np.savez(path, x=data.x, y=data.y)
-    return tiny_experiment(str(path))
+    folder = tmp_path_factory.mktemp("data")
+    for split in ("train", "test"):
+        np.savez(folder / f"{split}.npz", x=data.x, y=data.y)
+    return tiny_experiment(str(folder))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import nn
 
 from neurokd.config import TrainConfig, read_config
 from neurokd.data import LabelledData, load_data
-from neurokd.errors import NeurokdError, TrainingDivergedError
+from neurokd.errors import NeurokdError, TrainingDivergedError, UsageError
 from neurokd.run import RunFolder
 from neurokd.training import train
 
@@ -133,8 +133,11 @@ def test_a_finished_run_that_is_resumed_is_left_as_it_is(tiny: list[str], tmp_pa
 
 def test_only_the_first_samples_are_used(tiny: list[str], tmp_path: Path) -> None:
     data = load_data("mnist-subset:train").first(64)
-    np.savez(tmp_path / "few.npz", x=data.x, y=data.y)
-    few = [*tiny, f"data='{tmp_path / 'few.npz'}'"]
+    own = tmp_path / "own"
+    own.mkdir()
+    for split, part in (("train", data), ("test", load_data("mnist-subset:test").first(8))):
+        np.savez(own / f"{split}.npz", x=part.x, y=part.y)
+    few = [*tiny, f"data='{own}'"]
     runs = [
         train(read_config("mnist-student-alone", values), RunFolder(tmp_path / name))
         for name, values in (("few", few), ("samples", [*tiny, "samples=64"]))
@@ -185,3 +188,10 @@ def test_a_teacher_has_to_fit_the_configuration(
     config: TrainConfig = read_config(preset, tiny)
     with pytest.raises(NeurokdError, match=message):
         train(config, RunFolder(tmp_path / "r"), teacher=nn.Linear(1, 1) if has_teacher else None)
+
+
+@pytest.mark.parametrize("data", ["own.npz", "mnist-subset:train"])
+def test_nothing_is_tested_on_what_it_was_trained_on(tmp_path: Path, data: str) -> None:
+    config = read_config("mnist-student-alone", [f"data='{data}'"])
+    with pytest.raises(UsageError, match="tested on what it was trained on.*train.npz"):
+        train(config, RunFolder(tmp_path / "r"))
