@@ -42,11 +42,13 @@ class Teacher(nn.Module):
 def student() -> nn.Module:
     """A spiking network (T, B, 1, 28, 28) → membranes (T, B, 10), of another geometry."""
     return nn.Sequential(
-        PerStep(nn.Sequential(nn.Conv2d(1, 12, 5, 2, 2, bias=False), nn.BatchNorm2d(12))),
+        PerStep(nn.Sequential(nn.Conv2d(1, 16, 5, 2, 2, bias=False), nn.BatchNorm2d(16))),
         LIF(beta=0.5),
-        PerStep(nn.Sequential(nn.Conv2d(12, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24))),
+        PerStep(nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32))),
         LIF(beta=0.5),
-        PerStep(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))),
+        PerStep(nn.Sequential(nn.Conv2d(32, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32))),
+        LIF(beta=0.5),
+        PerStep(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))),
         Accumulator(),
     )
 
@@ -67,13 +69,13 @@ def main(fast: bool = False, folder: Path = Path("runs/example-07")) -> dict[str
     )
     teacher = train(lesson, RunFolder(folder / "teacher"))
 
-    # 2. The maps of the student (14 × 14) and of the teacher (7 × 7) are pooled to one size.
+    # 2. Stages are compared by their paths; maps of different size would be pooled to one.
     config = TrainConfig.model_validate(
         {
             "role": "student",
             "steps": STEPS,
             "model": {"name": "module", "factory": f"{here}:student"},
-            "distill": {"samd": 1.0, "nld": 1.0, "student_stage": "3", "teacher_stage": "late"},
+            "distill": {"samd": 1.0, "nld": 1.0, "student_stage": "5", "teacher_stage": "late"},
             **common,
         }
     )

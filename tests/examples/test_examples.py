@@ -9,7 +9,12 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9][0-9]_*.py"))
 TRAIN = {
     ROOT / "examples" / f"{name}.py"
-    for name in ("01_distill_and_deploy", "06_train_in_integers", "07_distil_your_own")
+    for name in (
+        "01_distill_and_deploy",
+        "06_train_in_integers",
+        "07_distil_your_own",
+        "08_event_camera",
+    )
 }
 
 
