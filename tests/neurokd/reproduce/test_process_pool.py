@@ -60,13 +60,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_results_and_failures_come_back(work: ModuleType) -> None:
     with ProcessPool(2, threads=1) as pool:
-        for what in ("threads", "refuse", "die", "bug", "threads"):
+        for what in ("refuse", "die", "bug", "threads"):
             pool.submit(work.Work(f"{what}", what))
         done: dict[str, list[Done]] = {}
-        for _ in range(5):
+        for _ in range(4):
             one = pool.next_done()
             done.setdefault(one.key, []).append(one)
-    assert [one.result for one in done["threads"]] == [1, 1]
+    assert [one.result for one in done["threads"]] == [1]  # after a worker was lost
     refused = done["refuse"][0].failure
     assert refused is not None and isinstance(refused.error, UsageError)
     assert refused.line == "here: no; yes" == refused.error.line()
@@ -90,7 +90,9 @@ def test_no_worker_outlives_its_parent(
 ) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from pathlib import Path; import pool_work\n"
+        "from pathlib import Path; import pool_work, signal\n"
+        # a shell starts what runs in its background with interrupts ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from neurokd.reproduce.process_pool import ProcessPool\n"
         "with ProcessPool(1) as pool:\n"
         f"    pool.submit(pool_work.Work('stay', 'stay', Path({str(tmp_path)!r})))\n"
