@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokd.batch_share import WHOLE, BatchShare
 from neurokd.distill.kd import softened_divergence
 from neurokd.distill.require import require_choice, require_logits, require_temperature
 from neurokd.errors import UsageError
@@ -27,7 +28,8 @@ class NLDLoss(nn.Module):
     With ``sigma`` (ablation) the factor of n is this number in both modes, whatever the logits'
     own spread. λ is ``noise``. Softmax does not see the mean. Mean and spread (unbiased, over the
     classes) are constants for the gradient unless ``through_spread``, as in the reference code.
-    The noise is fresh in every call and comes from ``generator``.
+    The noise is fresh in every call and comes from ``generator``. Where several processes have a
+    ``share`` of the batch each, it is this process's part of the whole batch's noise.
 
     Shapes: student (B, K), teacher (B, K) → scalar.
     Raises: `ShapeMismatchError`, `UsageError`.
@@ -65,9 +67,10 @@ class NLDLoss(nn.Module):
         student_logits: Tensor,
         teacher_logits: Tensor,
         generator: torch.Generator | None = None,
+        share: BatchShare = WHOLE,
     ) -> Tensor:
         require_logits("NLDLoss", student_logits, teacher_logits)
-        g = self._noise_logits(student_logits, generator)
+        g = self._noise_logits(student_logits, generator, share)
         tau = self.temperature
         if self.mode == "logit":
             log_p = F.log_softmax((student_logits + self.noise * g) / tau, dim=1)
@@ -78,13 +81,12 @@ class NLDLoss(nn.Module):
         tiny = torch.finfo(mixed.dtype).tiny
         return softened_divergence(teacher_logits, mixed.clamp(min=tiny).log(), tau)
 
-    def _noise_logits(self, student_logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _noise_logits(
+        self, student_logits: Tensor, generator: torch.Generator | None, share: BatchShare
+    ) -> Tensor:
         """Normal draws about the mean of each sample's logits. Shapes: (B, K) → (B, K)."""
         source = student_logits if self.through_spread else student_logits.detach()
-        # drawn where the generator lives, so that a GPU sees the same noise
-        device = generator.device if generator is not None else source.device
-        normal = torch.randn(source.shape, generator=generator, device=device, dtype=source.dtype)
-        normal = normal.to(source.device)
+        normal = share.normal(source, generator)
         mean = source.mean(dim=1, keepdim=True)
         if self.sigma is not None:
             return mean + self.sigma * normal

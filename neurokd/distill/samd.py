@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokd.batch_share import WHOLE, BatchShare
 from neurokd.distill.cam import (
     class_activation_map,
     mean_over_time,
@@ -40,8 +41,8 @@ class SAMDLoss(nn.Module):
     Geometry: where the maps differ in size, each is average-pooled (adaptively) to the smaller
     height and the smaller width of both.
 
-    Norm: M ← (M − min M) / (max M − min M + 10⁻³), over the batch in this process, the sample, or
-    not at all.
+    Norm: M ← (M − min M) / (max M − min M + 10⁻³), over the batch (of all processes, where this one
+    has a ``share`` of it), the sample, or not at all.
 
     Equation, by ``scaling``, over the H·W positions of each sample:
 
@@ -90,11 +91,13 @@ class SAMDLoss(nn.Module):
         teacher_logits: Tensor,
         student_weight: Tensor | None = None,
         student_logits: Tensor | None = None,
+        share: BatchShare = WHOLE,
     ) -> Tensor:
         require_features("SAMDLoss", student_features, teacher_features)
         with torch.no_grad():
             cam = class_activation_map(teacher_features, teacher_weight, teacher_logits)
-        return self.compare(self.student_map(student_features, student_weight, student_logits), cam)
+        own = self.student_map(student_features, student_weight, student_logits)
+        return self.compare(own, cam, share)
 
     def student_map(
         self, features: Tensor, weight: Tensor | None = None, logits: Tensor | None = None
@@ -111,7 +114,9 @@ class SAMDLoss(nn.Module):
             )
         return class_activation_map(mean_over_time(features), weight, logits)
 
-    def compare(self, student_map: Tensor, teacher_map: Tensor) -> Tensor:
+    def compare(
+        self, student_map: Tensor, teacher_map: Tensor, share: BatchShare = WHOLE
+    ) -> Tensor:
         """The loss of two maps. Shapes: (B, H, W), (B, H', W') → scalar."""
         if student_map.ndim != 3 or teacher_map.ndim != 3 or len(student_map) != len(teacher_map):
             raise ShapeMismatchError(
@@ -124,7 +129,7 @@ class SAMDLoss(nn.Module):
             min(a, b) for a, b in zip(student_map.shape[1:], teacher_map.shape[1:], strict=True)
         )
         student, teacher = (
-            normalised(pooled(maps, (height, width)).flatten(1), self.norm)
+            normalised(pooled(maps, (height, width)).flatten(1), self.norm, share)
             for maps in (student_map, teacher_map.detach())
         )
         if self.scaling != "softmax":
@@ -139,12 +144,12 @@ class SAMDLoss(nn.Module):
         return (F.softmax(flat / self.temperature, dim=1) + _PROBABILITY_FLOOR).log()
 
 
-def normalised(flat: Tensor, norm: Norm) -> Tensor:
+def normalised(flat: Tensor, norm: Norm, share: BatchShare = WHOLE) -> Tensor:
     """(M − min M) / (max M − min M + 10⁻³) over the batch, the sample, or not. (B, N) → (B, N)."""
     if norm == "none":
         return flat
     if norm == "batch":
-        low, high = flat.min(), flat.max()
+        low, high = share.extremes(flat)
     else:
         low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
     return (flat - low) / (high - low + _RANGE_FLOOR)

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
 
+from neurokd.parent_process import end_with_parent
 from neurokd.reproduce.pool import Done, Failure, Pool, Task, perform
 
 _GRACE_SECONDS = 5
@@ -116,7 +116,7 @@ class ProcessPool(Pool):
 
 def _serve(connection: Connection, threads: int) -> None:
     """A worker's life: do what comes, until nothing comes any more."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # in the middle of a batch, too: a run goes on from its checkpoint
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(threads)  # read when a task brings torch
     if "torch" in sys.modules:  # brought by the script that this process was spawned from
@@ -127,13 +127,6 @@ def _serve(connection: Connection, threads: int) -> None:
         except EOFError:
             return
         connection.send(perform(task))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # in the middle of a batch, too: a run goes on from its checkpoint
 
 
 @contextmanager

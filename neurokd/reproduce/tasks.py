@@ -72,7 +72,7 @@ class TrialTask:
         from neurokd.data import load_data
         from neurokd.training import train
 
-        samples = len(load_data(self.config.data, "train"))
+        samples = len(load_data(self.config.data, "train", steps=self.config.steps))
         batch = self.config.recipe.batch_size
         size = Size(1, min(samples, _TRIAL_BATCHES * batch))
         teacher = configured_model(self.teacher).eval() if self.teacher else None

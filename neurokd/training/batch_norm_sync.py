@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from neurokd.batch_share import total_over_processes
 
 
 @contextmanager
@@ -38,9 +39,9 @@ def _forward(layer: _BatchNorm, x: Tensor) -> Tensor:
     shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
     wide = x.float()
     share = x.shape[1] / x.numel() / dist.get_world_size()
-    mean = _total(wide.sum(axes) * share)
+    mean = total_over_processes(wide.sum(axes) * share)
     centred = wide - mean.view(shape)
-    variance = _total(centred.square().sum(axes) * share)
+    variance = total_over_processes(centred.square().sum(axes) * share)
     _update_running(layer, mean, variance, 1 / share)
     normal = centred * torch.rsqrt(variance + layer.eps).view(shape)
     if layer.affine:
@@ -60,24 +61,3 @@ def _update_running(layer: _BatchNorm, mean: Tensor, variance: Tensor, count: fl
             momentum = 1 / float(layer.num_batches_tracked)
         layer.running_mean.lerp_(mean, momentum)
         layer.running_var.lerp_(variance * (count / (count - 1)), momentum)
-
-
-def _total(values: Tensor) -> Tensor:
-    total: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _Total(torch.autograd.Function):
-    """The sum over all processes; every process's loss counts for the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total

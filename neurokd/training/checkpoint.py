@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from neurokd import atomic
 from neurokd.config import TrainConfig, write_config
 from neurokd.errors import FileFormatError, UsageError
+from neurokd.run import load_state
 from neurokd.training.averaged_weights import AveragedWeights
 from neurokd.training.selection import Selection
 
@@ -92,11 +93,11 @@ def require_checkpoint(path: Path, config: TrainConfig) -> None:
 def load_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> None:
     """Put a saved state back in place.
 
-    Raises: `FileFormatError` for a missing or foreign file, or one of an older format, `UsageError`
-    if it belongs to another configuration.
+    Raises: `FileFormatError` for a missing or foreign file, one of an older format or of another
+    network, `UsageError` if it belongs to another configuration.
     """
     header, tensors = _read(path, config)
-    state.model.load_state_dict(_below("model.", tensors))
+    load_state(state.model, _below("model.", tensors), path)
     optimizer_state: dict[int, dict[str, Any]] = {}
     for name, value in {**_below("optimizer.", tensors), **header["optimizer_scalars"]}.items():
         index, _, key = name.partition(".")

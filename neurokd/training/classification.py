@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neurokd.batch_share import WHOLE
 from neurokd.training.logits import dense_logits, student_logits
 
 
@@ -18,12 +19,14 @@ class Objective(ABC):
     processes, of torch.compile), through which the forward pass then goes.
 
     Targets are classes (B,), or their probabilities (B, K) as mixup makes them; ``label_smoothing``
-    σ makes t of them (1 − σ) t + σ / K, in the cross-entropy alone.
+    σ makes t of them (1 − σ) t + σ / K, in the cross-entropy alone. ``share`` is the part of each
+    batch that this process has.
     """
 
     def __init__(self, network: nn.Module, label_smoothing: float = 0.0) -> None:
         self.network = network
         self.label_smoothing = label_smoothing
+        self.share = WHOLE
 
     @abstractmethod
     def __call__(

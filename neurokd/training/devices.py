@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import warnings
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from neurokd.batch_share import BatchShare
 from neurokd.config import TrainConfig
 from neurokd.errors import BackendUnavailableError
 
@@ -37,10 +39,10 @@ class Devices:
         """Whether this process writes the files and tells the progress."""
         return self.rank == 0
 
-    def share(self, batch: Tensor) -> Tensor:
-        """This process's samples of a batch that divides evenly."""
-        size = len(batch) // self.world
-        return batch[self.rank * size : (self.rank + 1) * size]
+    @property
+    def share(self) -> BatchShare:
+        """What this process has of a batch that divides evenly."""
+        return BatchShare(self.rank, self.world)
 
     def wrapped(self, module: nn.Module) -> nn.Module:
         """The module in the configured precision, its gradients averaged over the processes."""
@@ -73,7 +75,7 @@ def opened(config: TrainConfig, rank: int = 0, port: int | None = None) -> Itera
     """The devices of a configuration, for one of its processes; closed on the way out.
 
     ``port`` is where the processes meet that `run_on_devices` started; without one, several
-    processes are torchrun's.
+    processes are torchrun's, and stay together for the next training.
 
     Raises: `BackendUnavailableError` where there is no such device.
     """
@@ -112,8 +114,16 @@ def opened(config: TrainConfig, rank: int = 0, port: int | None = None) -> Itera
                 warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
                 yield Devices(fabric.device, fabric.global_rank, fabric.world_size, fabric)
         finally:
-            if torch.distributed.is_initialized():
-                torch.distributed.destroy_process_group()
+            if port is None:  # torchrun's processes meet only once
+                atexit.register(_part)
+            else:
+                _part()
+
+
+def _part() -> None:
+    """End the group of processes, if this one belongs to any."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _accelerator(config: TrainConfig) -> str:

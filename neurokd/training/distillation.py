@@ -90,7 +90,7 @@ class Distillation(Objective):
             if config.samd:
                 terms["samd"] = config.samd * self._samd(seen, known, logits, teacher_logits)
             if config.nld:
-                terms["nld"] = config.nld * self.nld(logits, constant, generator)
+                terms["nld"] = config.nld * self.nld(logits, constant, generator, self.share)
             if config.kd:
                 terms["kd"] = config.kd * self.kd(logits, constant)
             if config.catkd:
@@ -117,7 +117,7 @@ class Distillation(Objective):
         cam = cam * (cam.shape[-2] * cam.shape[-1])
         features = feature_map(self.student, seen[own], spiking=True, stage=own)
         weight = self.student_head.weight() if self.samd.mapping == "cam-cam" else None
-        return self.samd.compare(self.samd.student_map(features, weight, logits), cam)
+        return self.samd.compare(self.samd.student_map(features, weight, logits), cam, self.share)
 
     def _catkd(self, seen: dict[str, Tensor], known: dict[str, Tensor]) -> Tensor:
         own, foreign = self.catkd_stages

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurokd.batch_share import WHOLE
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData
 from neurokd.training.augment import augmented
@@ -47,8 +47,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """Go through the data once, and return what was measured on the way.
 
-    All processes draw the same permutation and the same variations, and each takes its share of
-    every batch: one process alone would see the same batches. ``told`` gets the batches done.
+    All processes draw the same permutation, variations and noise, and each takes its share of every
+    batch: one process alone would see the same batches. ``told`` gets the batches done.
 
     Accuracy under mixup counts the class with the larger share.
 
@@ -71,20 +71,20 @@ def train_epoch(
             images, targets = mixed(
                 images, classes, config.model.classes, recipe.mixup, state.generator
             )
-        images, targets = devices.share(images), devices.share(targets)
-        noise = _noise(state, config, devices, index)
-        logits, terms = step(images, targets, noise)
+        images, targets = devices.share.of(images), devices.share.of(targets)
+        logits, terms = step(images, targets, state.generator)
         hit = logits.detach().argmax(dim=1) == (targets.argmax(dim=1) if with_mixup else targets)
         measured = torch.stack([*(term.detach() for term in terms.values()), hit.sum()])
         *values, hits = devices.total(measured.double()).tolist()
         means = {name: value / devices.world for name, value in zip(terms, values, strict=True)}
         if not all(map(math.isfinite, means.values())):
-            if devices.world > 1:  # then no layer waits for other processes
+            if devices.world > 1:  # then no layer and no loss waits for other processes
                 state.model.eval()
+                objective.share = WHOLE
             raise diagnose_divergence(
                 state.model,
                 images,
-                partial(objective, images, targets, noise),
+                partial(objective, images, targets, state.generator),
                 means,
                 f"epoch {state.epoch + 1}, batch {index + 1}",
             )
@@ -110,16 +110,3 @@ def train_epoch(
         "seconds": round(time.perf_counter() - started, 3),
         **losses,
     }
-
-
-def _noise(
-    state: TrainingState, config: TrainConfig, devices: Devices, index: int
-) -> torch.Generator:
-    """The objective's source of randomness: the loop's, or one for each of several processes.
-
-    It only depends on where the training stands, so it needs no place in the checkpoint.
-    """
-    if devices.world == 1:
-        return state.generator
-    place = np.random.SeedSequence([config.seed, state.epoch, index, devices.rank])
-    return torch.Generator().manual_seed(int(place.generate_state(1, np.uint64)[0]))

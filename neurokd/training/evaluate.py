@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokd.data import LabelledData
+from neurokd.config import TrainConfig
+from neurokd.data import LabelledData, load_data
 from neurokd.training.devices import Devices
 from neurokd.training.objective import dense_logits, student_logits
 
@@ -54,3 +57,13 @@ def evaluate(
         sums[1] = F.cross_entropy(logits.double(), classes, reduction="sum")
     right, loss = (devices.total(sums.to(devices.device)) / len(data)).tolist()
     return right, loss
+
+
+def tested_row(
+    model: nn.Module, config: TrainConfig, epoch: int, devices: Devices
+) -> dict[str, Any]:
+    """The metric row of a run's test split, after ``epoch`` epochs."""
+    steps = config.steps if config.role == "student" else None
+    test = load_data(config.data, "test", steps=config.steps)
+    accuracy, loss = evaluate(model, test, steps, devices)
+    return {"epoch": epoch, "split": "test", "accuracy": accuracy, "loss": loss}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from neurokd.data import load_data
 from neurokd.errors import FileFormatError
 from neurokd.run import RunFolder, configured_model, load_state, read_weights
 from neurokd.training.fit import Progress
@@ -30,8 +31,10 @@ def finetune_run(
     The float weights stay in ``RUN/finetune/model.safetensors``; a second fine-tuning starts from
     them again. The test split is evaluated once, afterwards.
     """
-    from neurokd.data import load_data
-    from neurokd.training.evaluate import accuracy
+    import torch
+
+    from neurokd.training.devices import Devices
+    from neurokd.training.evaluate import tested_row
     from neurokd.training.finetune import finetune
 
     config = folder.config()
@@ -56,12 +59,10 @@ def finetune_run(
     )
     folder.save_model(tuned.student)
     folder.write_json(RECORD, {"weights": folder.fingerprint(), **tuned.quantisation.arguments()})
-    tested = accuracy(
-        tuned.student, load_data(config.data, "test", steps=config.steps), config.steps
-    )
     rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
-    rows[-1]["accuracy"] = tested
-    folder.write_metrics(rows)
+    rows = [row for row in rows if row["split"] != "test"]  # that of other weights
+    alone = Devices(torch.device("cpu"))
+    folder.write_metrics([*rows, tested_row(tuned.student, config, rows[-1]["epoch"], alone)])
 
 
 def recorded_quantisation(folder: RunFolder) -> dict[str, Any] | None:

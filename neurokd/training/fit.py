@@ -89,10 +89,11 @@ def fit(
             if held_out is not None:
                 rows.append(_validate(state, held_out, steps, recipe, devices))
             state.metrics.extend(rows)
+            if devices.is_first:  # first of all, so that what is refused can be looked at
+                folder.write_metrics(state.metrics)
             require_alive(row["rates"], f"epoch {state.epoch}")
             require_bounded_loss(state.metrics)
             if devices.is_first:
-                folder.write_metrics(state.metrics)
                 for each in rows:
                     if curves is not None:
                         curves.write(each)

@@ -14,6 +14,7 @@ import torch
 
 from neurokd.config import TrainConfig
 from neurokd.errors import BackendFailedError, NeurokdError, UsageError
+from neurokd.parent_process import end_with_parent
 from neurokd.training.devices import opened
 
 Result = TypeVar("Result")
@@ -28,11 +29,11 @@ def run_on_devices(
 
     Only the first gets ``progress``. Under torchrun the processes are there already.
 
-    Raises: what ``work`` raises; `BackendFailedError` if another process dies, `UsageError` where
-    torchrun started another number of processes.
+    Raises: what ``work`` raises in any process; `BackendFailedError` if another process dies,
+    `UsageError` where torchrun started another number of processes, or with ``config.qat``.
     """
     if torch.distributed.is_torchelastic_launched():
-        _require_as_many(config)
+        _require_torchrun_fits(config)
         with opened(config) as devices:
             return work(devices, config, *arguments, progress if devices.is_first else None)
     if config.devices == 1:
@@ -41,8 +42,8 @@ def run_on_devices(
     context = multiprocessing.get_context("spawn")
     port = _free_port()
     others: list[BaseProcess] = []
+    ready: list[Connection] = []
     try:
-        ready = []
         for rank in range(1, config.devices):
             receiver, sender = context.Pipe(duplex=False)
             process: BaseProcess = context.Process(
@@ -60,8 +61,10 @@ def run_on_devices(
         with opened(config, 0, port) as devices:
             return work(devices, config, *arguments, progress)
     except RuntimeError as error:
-        for process in others:
+        for process, receiver in zip(others, ready, strict=True):
             process.join(5)  # its end is what broke the connection, if it was this
+            if refused := _received(receiver):
+                raise refused from error
             if process.exitcode:
                 raise _died(process) from error
         raise
@@ -81,25 +84,35 @@ def _follow(
     config: TrainConfig,
     arguments: Sequence[Any],
 ) -> None:
-    """What another process does."""
+    """What another process does; what is refused in it, the first process gets to know."""
+    end_with_parent()
     try:
         ready.send(None)
         with opened(config, rank, port) as devices:
             work(devices, config, *arguments, None)
-    except (NeurokdError, KeyboardInterrupt):
+    except NeurokdError as error:
+        ready.send(error)
+    except KeyboardInterrupt:
         return  # the first process has met the same, and says so
 
 
 def _await(process: BaseProcess, receiver: Connection) -> None:
     wait([receiver, process.sentinel])
-    if not receiver.poll():
-        process.join()
-        raise _died(process)
     try:
-        receiver.recv()
-    except EOFError as error:
-        process.join()
-        raise _died(process) from error
+        if receiver.poll():
+            receiver.recv()
+            return
+    except EOFError:
+        pass
+    process.join()
+    raise _died(process)
+
+
+def _received(receiver: Connection) -> NeurokdError | None:
+    try:
+        return receiver.recv() if receiver.poll() else None
+    except EOFError:  # it ended without a word
+        return None
 
 
 def _died(process: BaseProcess) -> BackendFailedError:
@@ -112,7 +125,13 @@ def _died(process: BaseProcess) -> BackendFailedError:
     )
 
 
-def _require_as_many(config: TrainConfig) -> None:
+def _require_torchrun_fits(config: TrainConfig) -> None:
+    if config.qat:  # it is done by one process, for which torchrun's others cannot wait
+        raise UsageError(
+            "training in the deployed integers does not run under torchrun",
+            where="qat",
+            remedy=f"start it without torchrun, with --set devices={config.devices}",
+        )
     started = int(os.environ["WORLD_SIZE"])
     if started != config.devices:
         raise UsageError(
@@ -120,7 +139,7 @@ def _require_as_many(config: TrainConfig) -> None:
             where="devices",
             expected=str(config.devices),
             found=str(started),
-            remedy=f"set devices = {started}",
+            remedy=f"--set devices={started}, or start it without torchrun",
         )
 
 

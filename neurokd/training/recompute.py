@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from neurokd.errors import UsageError
 from neurokd.neurons import LIF, CubaLIF, PerStep
+from neurokd.training.features import submodule
 
 
 @contextmanager
@@ -38,7 +39,8 @@ def recomputed(network: nn.Module, parts: Sequence[str]) -> Iterator[None]:
 def recomputable(network: nn.Module, stages: Sequence[str]) -> tuple[str, ...]:
     """Paths of the parts to compute again: the blocks of each stage, or a stage without blocks.
 
-    A block holds layers with weights and neurons. Raises: `UsageError` for no stages.
+    A block holds layers with weights and neurons. Raises: `UsageError` for no stages, or one that
+    is not there.
     """
     if not stages:
         raise UsageError(
@@ -49,8 +51,8 @@ def recomputable(network: nn.Module, stages: Sequence[str]) -> tuple[str, ...]:
         )
     parts: list[str] = []
     for stage in stages:
-        children = list(network.get_submodule(stage).named_children())
-        if all(_is_block(child) for _, child in children):
+        children = list(submodule(network, stage).named_children())
+        if children and all(_is_block(child) for _, child in children):
             parts += (f"{stage}.{name}" for name, _ in children)
         else:
             parts.append(stage)

@@ -19,7 +19,7 @@ from neurokd.training.batch_norm_sync import synchronised_batch_norms
 from neurokd.training.checkpoint import require_checkpoint
 from neurokd.training.compile_dense import compiled_stages
 from neurokd.training.devices import Devices
-from neurokd.training.evaluate import evaluate
+from neurokd.training.evaluate import tested_row
 from neurokd.training.finetune_run import finetune_run, recorded_quantisation
 from neurokd.training.fit import Progress, fit
 from neurokd.training.kept_memory import keep_freed_memory
@@ -43,9 +43,10 @@ def train(
     weights are then those that the chip stores. With ``config.devices`` > 1 this process starts the
     others and is the first of them.
 
-    The test split is evaluated once, at the end; nothing is selected by it, a validation split is
-    held out of the training samples. The same configuration on the same machine gives the same
-    weights, bit for bit. A finished run that is resumed is left as it is.
+    The test split is evaluated once, at the very end; nothing is selected by it, a validation split
+    is held out of the training samples. The same configuration on the same CPU gives the same
+    weights, bit for bit; some operations on a GPU add up in no fixed order. A finished run that is
+    resumed is left as it is.
 
     Raises: `UsageError` (distillation without a teacher, or the reverse), `TrainingDivergedError`,
     `DeadLayerError`, `BackendUnavailableError` (no such device).
@@ -69,6 +70,12 @@ def train(
             where="recipe.batch_size",
             expected=f"a multiple of {config.devices}",
             found=str(config.recipe.batch_size),
+        )
+    if config.role == "teacher" and config.compiled and config.recompute:
+        raise UsageError(
+            "a stage is either compiled or computed again",
+            where="recompute",
+            remedy="set compiled = false, or recompute = false",
         )
     if resume:
         require_checkpoint(folder.checkpoint, config)
@@ -99,8 +106,6 @@ def _train(
     model = configured_model(config).to(devices.device)
     if teacher is not None and devices.device.type != "cpu":
         teacher = copy.deepcopy(teacher).to(devices.device)
-    if devices.is_first:
-        folder.begin(config, resume)
     objective = make_objective(config, model, teacher)
     objective.share = devices.share
     with ExitStack() as stack:
@@ -111,6 +116,8 @@ def _train(
         dense = model if config.role == "teacher" else teacher
         if config.compiled and dense is not None:
             stack.enter_context(compiled_stages(dense))
+        if devices.is_first:
+            folder.begin(config, resume)
         metrics = fit(
             model,
             objective,
@@ -123,20 +130,13 @@ def _train(
             progress=progress,
         )
     del objective  # and with it the hooks on both networks
-    steps = config.steps if config.role == "student" else None
-    test = load_data(config.data, "test", steps=config.steps)
-    accuracy, loss = evaluate(model, test, steps, devices)
+    if not config.qat:  # else these weights are not yet those that are tested
+        metrics = [*metrics, tested_row(model, config, metrics[-1]["epoch"], devices)]
     if devices.is_first:
-        row = {
-            "epoch": metrics[-1]["epoch"],
-            "split": "test",
-            "accuracy": accuracy,
-            "loss": loss,
-        }
-        if config.tensorboard:
-            with Curves(folder.path, row["epoch"]) as curves:
-                curves.write(row)
-        folder.write_metrics([*metrics, row])
+        if config.tensorboard and not config.qat:
+            with Curves(folder.path, metrics[-1]["epoch"]) as curves:
+                curves.write(metrics[-1])
+        folder.write_metrics(metrics)
         folder.save_model(model)
     devices.wait()
     return devices.is_first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -116,6 +117,8 @@ def test_killed_and_resumed_run_by_run(
     paths = [str(hook), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     out = tmp_path / "cut"
+    shutil.copytree(whole, out)  # where all but one run are finished
+    shutil.rmtree(out / "runs" / FULL)
     first = reproduce(experiment, Request(seeds=2), out, ProcessPool(1), lambda line: None)
     assert list(first.failures) == [FULL] and "SIGKILL" in first.failures[FULL].line
     assert RunFolder(out / "runs" / FULL).checkpoint.is_file()

@@ -98,3 +98,13 @@ def test_what_is_missing_or_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another configuration"):
         other = config.model_copy(update={"seed": 1})
         load_checkpoint(tmp_path / "c", _state(config.recipe), other)
+
+
+def test_a_network_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    """As one of the user's own may, under the same configuration."""
+    config, recipe = TrainConfig(role="teacher"), RECIPES["sgd"]
+    save_checkpoint(tmp_path / "last.ckpt", _state(recipe), config)
+    changed = _state(recipe)
+    changed.model = nn.Sequential(nn.Linear(3, 5))
+    with pytest.raises(FileFormatError, match="do not fit the network"):
+        load_checkpoint(tmp_path / "last.ckpt", changed, config)

@@ -116,4 +116,5 @@ def test_a_run_with_a_silent_layer_ends_after_its_first_epoch(
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(DeadLayerError, match=r"epoch 1: .*layer 'stages\.0\.1' never spike"):
         train(config, folder)
+    assert '"stages.0.1": 0.0' in folder.metrics.read_text()  # to be looked at
     assert not folder.weights.exists()

@@ -13,20 +13,31 @@ from neurokd.run import RunFolder
 
 pytestmark = pytest.mark.training
 
-# Kills itself just before its N-th operation on a file of the run: no clock decides where.
-CHILD = """
+# Starts or resumes the run again and again, each time in a process of its own; what they all import
+# is imported once, before them. The N-th process kills itself just before its argv[N]-th operation
+# on a file of the run: no clock decides where. Prints how each one ended.
+LIVES = """
 import os, signal, sys
-left, folder = int(sys.argv.pop(1)), sys.argv.pop(1)
-def count(event, arguments):
-    global left
-    writes = event in ("open", "os.rename", "os.mkdir", "os.remove")
-    if writes and str(arguments[0]).startswith(folder):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(count)
+import numba.np.arraymath, scipy.linalg, torch._dynamo  # what a first training step brings
+import neurokd.training
 from neurokd.cli.app import main
-sys.exit(main(sys.argv[1:]))
+folder, moments, words = sys.argv[1], [int(n) for n in sys.argv[2].split(",")], sys.argv[3:]
+def live(left):
+    def count(event, arguments):
+        nonlocal left
+        writes = event in ("open", "os.rename", "os.mkdir", "os.remove")
+        if writes and str(arguments[0]).startswith(folder):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    resume = ["--resume"] if os.path.exists(os.path.join(folder, "last.ckpt")) else []
+    os._exit(main([*words, "--out", folder, *resume]))
+for moment in moments:
+    child = os.fork()
+    if child == 0:
+        live(moment)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
 """
 
 
@@ -58,16 +69,10 @@ def test_killed_and_resumed_until_it_is_done(
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     cut = RunFolder(tmp_path / "cut")
     moments = random.Random(0)
-    for _ in range(kills):
-        assert _train(moments.randint(1, 12), cut, words) == -signal.SIGKILL
-    assert _train(0, cut, words) == 0
+    ends = [*(moments.randint(1, 12) for _ in range(kills)), 0]  # the last one is not killed
+    command = [sys.executable, "-c", LIVES, str(cut.path), ",".join(map(str, ends)), *words]
+    said = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    statuses = [line for line in said.stderr.splitlines() if line.lstrip("-").isdigit()]
+    assert statuses == [*[str(-signal.SIGKILL)] * kills, "0"], said.stderr
     assert cut.fingerprint() == RunFolder(tmp_path / "whole").fingerprint()
     assert not list(cut.path.glob(".*"))
-
-
-def _train(kill_at: int, run: RunFolder, words: list[str]) -> int:
-    """Start or resume the run in a process of its own; its exit status."""
-    resume = ["--resume"] if run.checkpoint.exists() else []
-    command = [sys.executable, "-c", CHILD, str(kill_at), str(run.path), *words]
-    child = subprocess.run([*command, "--out", str(run.path), *resume], stderr=subprocess.DEVNULL)
-    return child.returncode

@@ -1,9 +1,13 @@
 """Several processes share every batch, and compute what one would."""
 
+import importlib
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from neurokd.config import TrainConfig, read_config
 from neurokd.errors import BackendFailedError, BackendUnavailableError, UsageError
 from neurokd.run import RunFolder
 from neurokd.training import train
-from neurokd.training.devices import Devices, opened
+from neurokd.training.devices import opened
 from neurokd.training.processes import run_on_devices
 
 
@@ -25,9 +29,11 @@ def _rows(folder: RunFolder) -> list[dict[str, Any]]:
 def test_two_processes_give_the_loss_curve_of_one_with_the_doubled_batch(
     tiny: list[str], tmp_path: Path
 ) -> None:
-    """Two of 16 samples each against one of 32, with batch normalisation and a teacher."""
-    values = [*tiny, "distill.nld=0", "distill.norm=sample", "distill.kd=1", "recipe.mixup=0.2"]
-    values += ["recipe.validation=0.2", "recipe.ema=0.9", "recipe.clip_norm=1.0"]
+    """Two of 16 samples each against one of 32, in all that a batch has in common: its statistics
+    in batch normalisation, the extremes of its maps in SAMD, the noise of NLD, mixup."""
+    values = [*tiny, "recipe.mixup=0.2", "recipe.validation=0.2", "recipe.ema=0.9"]
+    # slowly: a membrane that another rounding moves over its threshold changes what follows
+    values += ["recipe.clip_norm=1.0", "recipe.epochs=2", "recipe.learning_rate=1e-3"]
     teacher = train(read_config("mnist-teacher", tiny), RunFolder(tmp_path / "teacher"))
     folders = [RunFolder(tmp_path / str(devices)) for devices in (1, 2)]
     said: list[tuple[int, int]] = []
@@ -35,30 +41,84 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_doubled_batch(
         config = read_config("mnist-student", [*values, f"devices={devices}"])
         train(config, folder, teacher=teacher, progress=lambda *told: said.append(told[:2]))
     one, two = (_rows(folder) for folder in folders)
-    assert [row["split"] for row in one] == ["train", "validation"] * 3 + ["test"]
+    assert [row["split"] for row in one] == ["train", "validation"] * 2 + ["test"]
     for a, b in zip(one, two, strict=True):
-        # the same sums in another order: float32 rounds at 6e-8, over 12 steps
-        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+        # the same sums in another order: float32 rounds at 6e-8, over 8 steps
+        for name in {"loss", "ce", "samd", "nld"} & a.keys():
+            assert b[name] == pytest.approx(a[name], rel=1e-4), name
         assert b["split"] == a["split"] and b["epoch"] == a["epoch"]
         assert b["accuracy"] == a["accuracy"]
         assert b.get("rates", {}) == pytest.approx(a.get("rates", {}), rel=1e-2)
-    assert said[:12] == said[12:]  # only the first process tells
+    assert said[:8] == said[8:]  # only the first process tells
     weights = [folder.load_model().state_dict() for folder in folders]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-4)
     assert not torch.distributed.is_initialized() and "LOCAL_RANK" not in os.environ
 
 
-@pytest.mark.training
-def test_a_process_that_dies_is_named(tiny: list[str], tmp_path: Path) -> None:
-    def kill(done: int, total: int, note: str) -> None:
-        (other,) = multiprocessing.active_children()
-        other.kill()
+WORK = """
+import os, signal, time
+import torch
+from neurokd.errors import UsageError
 
-    config = read_config("mnist-student-alone", [*tiny, "devices=2"])
+def die(devices, config, progress):
+    if not devices.is_first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    devices.wait()
+
+def refuse(devices, config, progress):
+    if not devices.is_first:
+        raise UsageError("no", where="there", remedy="yes")
+    devices.wait()
+
+def stay(devices, config, progress):
+    devices.wait()
+    if devices.is_first:
+        print("both are here", flush=True)
+    while True:
+        time.sleep(3600)
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What processes do, in a module that each of them can import."""
+    (tmp_path / "devices_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "devices_work", raising=False)
+    return importlib.import_module("devices_work")
+
+
+TWO = TrainConfig(role="teacher", devices=2)
+
+
+def test_a_process_that_dies_is_named(work: ModuleType) -> None:
     with pytest.raises(BackendFailedError, match="neurokd-1.*ended on its own.*exit status -9"):
-        train(config, RunFolder(tmp_path), progress=kill)
+        run_on_devices(work.die, TWO, (), None)
     assert not multiprocessing.active_children() and not torch.distributed.is_initialized()
+
+
+@pytest.mark.slow
+def test_what_another_process_refuses_is_raised_here(work: ModuleType) -> None:
+    with pytest.raises(UsageError, match="there: no.*yes"):
+        run_on_devices(work.refuse, TWO, (), None)
+    assert not multiprocessing.active_children() and not torch.distributed.is_initialized()
+
+
+def test_no_process_outlives_the_first(work: ModuleType, tmp_path: Path) -> None:
+    """However busy: here it does not even wait for the first one, whose loss it would notice."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import devices_work\n"
+        "from neurokd.config import TrainConfig\n"
+        "from neurokd.training.processes import run_on_devices\n"
+        "run_on_devices(devices_work.stay, TrainConfig(role='teacher', devices=2), (), None)\n"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "both are here\n"
+    first.kill()
+    first.communicate(timeout=60)  # until nobody has its output open any more
 
 
 def test_a_batch_has_to_divide(tiny: list[str], tmp_path: Path) -> None:
@@ -71,13 +131,10 @@ def test_torchrun_must_have_started_as_many(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="torchrun.*expected 2, found 3"):
-        run_on_devices(print, TrainConfig(role="teacher", devices=2), (), None)
-
-
-def test_a_share_is_a_slice_of_the_batch() -> None:
-    batch = torch.arange(12).reshape(6, 2)
-    parts = [Devices(torch.device("cpu"), rank, 3).share(batch) for rank in range(3)]
-    assert torch.equal(torch.cat(parts), batch)
+        run_on_devices(print, TWO, (), None)
+    integers = TrainConfig(role="student", devices=3, qat=True)
+    with pytest.raises(UsageError, match="qat.*without torchrun.*devices=3"):
+        run_on_devices(print, integers, (), None)
 
 
 def test_one_process_in_float32_needs_no_fabric() -> None:

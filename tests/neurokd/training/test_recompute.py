@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from neurokd.errors import UsageError
 from neurokd.models import ConvNet, ResNet
 from neurokd.training.features import StageFeatures
 from neurokd.training.recompute import recomputable, recomputed
@@ -51,6 +52,9 @@ def test_parts_are_blocks_where_a_stage_has_them() -> None:
     assert recomputable(NETWORKS["convnet"](), stages) == stages
     blocks = ("stages.0.0", "stages.1.0", "stages.2.0")
     assert recomputable(NETWORKS["resnet"](), stages) == blocks
+    assert recomputable(nn.Sequential(nn.Linear(1, 1)), ("0",)) == ("0",)  # a stage without parts
+    with pytest.raises(UsageError, match="no such module"):
+        recomputable(NETWORKS["convnet"](), ("stages.7",))
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

@@ -94,8 +94,9 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
         assert batches < 5, "the first epoch has five batches"
 
 
+@pytest.mark.parametrize("more", [(), ("qat=true", "qat_epochs=1")])
 def test_the_test_set_is_touched_once_and_at_the_end(
-    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every reading of data and every sample that is handed out, in their order."""
     touched: list[str] = []
@@ -109,14 +110,15 @@ def test_the_test_set_is_touched_once_and_at_the_end(
         touched.append(self.name)
         return batch(self, indices)
 
-    module = import_module("neurokd.training.train")  # the package has a function of this name
-    monkeypatch.setattr(module, "load_data", loaded)
+    for name in ("train", "evaluate", "finetune_run"):  # the package has a function `train`
+        monkeypatch.setattr(import_module(f"neurokd.training.{name}"), "load_data", loaded)
     monkeypatch.setattr(LabelledData, "batch", handed_out)
-    values = [*tiny, "recipe.validation=0.2", "recipe.keep=best", "recipe.patience=1"]
+    values = [*tiny, *more, "recipe.validation=0.2", "recipe.keep=best", "recipe.patience=1"]
     config, folder = read_config("mnist-student-alone", values), RunFolder(tmp_path / "r")
     train(config, folder)
     assert touched[0] == "load train" and touched[-2:] == ["load test", "test"]
-    assert set(touched[1:-2]) == {"train (rest)", "train (held out)"}
+    tuning = {"load train", "train"} if more else set()  # in integers, on all training samples
+    assert set(touched[1:-2]) == {"train (rest)", "train (held out)"} | tuning
     touched.clear()
     train(config, folder, resume=True)
     assert touched == []
@@ -160,6 +162,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(NeurokdError, match=message):
         train(read_config("mnist-student-alone", [*tiny, value]), RunFolder(tmp_path / "r"))
     assert not (tmp_path / "r").exists()
+
+
+def test_networks_that_do_not_fit_are_refused_before_anything_is_written(
+    tiny: list[str], tmp_path: Path, teacher: nn.Module
+) -> None:
+    folder = RunFolder(tmp_path / "r")
+    config = read_config("mnist-student", [*tiny, "distill.teacher_stage=stages.7"])
+    with pytest.raises(NeurokdError, match="no such module.*stages.7"):
+        train(config, folder, teacher=teacher)
+    config = read_config("mnist-teacher", [*tiny, "compiled=true", "recompute=true"])
+    with pytest.raises(NeurokdError, match="either compiled or computed again"):
+        train(config, folder)
+    assert not folder.path.exists()
 
 
 def test_a_diverging_loss_is_named(tiny: list[str], tmp_path: Path) -> None:
