@@ -89,6 +89,21 @@ class RunFolder:
         """Replace ``metrics.jsonl``."""
         atomic.write_text(self.metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
 
+    def test_row(self) -> dict[str, Any]:
+        """How the training ended: its last epoch and the test accuracy.
+
+        Raises: `FileFormatError` for metrics that are missing, broken, or not complete.
+        """
+        try:
+            row = json.loads(self.metrics.read_text(encoding="utf-8").splitlines()[-1])
+            return {"epoch": int(row["epoch"]), "accuracy": float(row["accuracy"])}
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise FileFormatError(
+                "the file does not end in a line with the epoch and the accuracy",
+                where=str(self.metrics),
+                found=f"{type(error).__name__}: {error}",
+            ) from error
+
     def save_model(self, model: nn.Module) -> None:
         """Write the weights of a trained network."""
         import torch
@@ -159,13 +174,25 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
     if wrapped and not any(key.startswith(_WRAPPER) for key in model.state_dict()):
         state = {key.removeprefix(_WRAPPER): value for key, value in state.items()}
     try:
-        model.load_state_dict(dict(state), strict=True)
+        missing, foreign = model.load_state_dict(dict(state), strict=False)
     except RuntimeError as error:
         raise FileFormatError(
             "the weights do not fit the network",
             where=str(path),
-            found=str(error).partition("\n\t")[2],
+            found=str(error).partition("\n\t")[2].partition("\n")[0].rstrip("."),
         ) from error
+    if missing or foreign:
+        raise FileFormatError(
+            "the weights do not fit the network",
+            where=str(path),
+            expected=f"{_some(missing)}, which the file lacks" if missing else "",
+            found=f"{_some(foreign)}, which the network lacks" if foreign else "",
+        )
+
+
+def _some(names: list[str]) -> str:
+    """The first of them, and how many there are besides."""
+    return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def newest_run(root: Path = RUNS) -> RunFolder:

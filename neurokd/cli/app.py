@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from neurokd import __version__
-from neurokd.cli.failure import guard
+from neurokd.cli.failure import INTERRUPTED, guard
 
 COMMANDS = {
     "doctor": "Versions, devices, Lava, data: what works here, what not.",
-    "presets": "The shipped configurations, a line each.",
+    "presets": "The shipped configurations, or one of them in full.",
     "demo": "The whole path, training to verdict, on an MNIST subset.",
     "teach": "Train a dense teacher.",
     "train": "Train a spiking student, by distillation if it has a teacher.",
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def dispatch() -> int:
         status = _application(arguments)(args=arguments, prog_name="neurokd", standalone_mode=False)
         sys.stdout.flush()  # here, where a closed pipe is dealt with
+        if status == INTERRUPTED:  # Typer makes a silent exit status of control-C
+            raise KeyboardInterrupt
         return int(status or 0)
 
     return guard(dispatch, debug=debug)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,9 +80,9 @@ def run(
 
     report = write_report(folder.path)
     accuracies = {
-        "teacher": _test_accuracy(RunFolder(folder.path / "teacher")),
-        "student": _test_accuracy(folder),
-        "student_alone": _test_accuracy(baseline),
+        "teacher": RunFolder(folder.path / "teacher").test_row()["accuracy"],
+        "student": folder.test_row()["accuracy"],
+        "student_alone": baseline.test_row()["accuracy"],
     }
     if as_json:
         console.result_json(
@@ -126,11 +125,6 @@ def _lava(no_lava: bool) -> bool:
     if not status.available:
         console.message(f"Lava is left out: {status.reason}; `neurokd lava install` sets it up")
     return status.available
-
-
-def _test_accuracy(folder: RunFolder) -> float:
-    last: dict[str, Any] = json.loads(folder.metrics.read_text().splitlines()[-1])
-    return float(last["accuracy"])
 
 
 def _print(accuracies: dict[str, float], profiled: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from neurokd.cli import console
 from neurokd.cli.options import Json
 
 PACKAGES = (
-    "torch", "snntorch", "nir", "h5py", "numpy", "scipy", "safetensors", "onnx", "onnxruntime",
-    "pydantic", "typer", "matplotlib", "lava-nc", "lava-dl",
+    "torch", "lightning-fabric", "kornia", "snntorch", "nir", "h5py", "numpy", "scipy",
+    "safetensors", "onnx", "onnxruntime", "pydantic", "typer", "matplotlib", "tonic",
+    "tensorboard", "ray", "lava-nc", "lava-dl",
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def examine() -> dict[str, Any]:
         "lava": lava,
         "data": data,
         "cache": str(cache_folder()),
-        "capabilities": _capabilities(packages, torch_reason, lava, data),
+        "capabilities": _capabilities(packages, torch_reason, lava),
     }
 
 
@@ -93,13 +94,15 @@ def _capabilities(
     packages: dict[str, str | None],
     torch_reason: str | None,
     lava: dict[str, Any],
-    data: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """What a user may want to do, each with the reason why it will not work, or none."""
 
     def needs(*names: str) -> str | None:
         missing = [name for name in names if not packages[name]]
         return f"not installed: {', '.join(missing)}" if missing else None
+
+    def extra(name: str, package: str) -> str | None:
+        return None if packages[package] else f"pip install 'neurokd[{name}]' adds it"
 
     lava_dl = needs("lava-dl")
     if lava_dl and sys.version_info >= (3, 11):
@@ -111,13 +114,9 @@ def _capabilities(
         "export to ONNX, run it": needs("onnx", "onnxruntime"),
         "run on the emulator": needs("numpy", "safetensors"),
         "run on Lava": None if lava["available"] else str(lava["reason"]),
-        **{
-            f"data set {name}": None
-            if here
-            else "not here: the first use downloads it, "
-            "unless NEUROKD_DATA names a folder that has it"
-            for name, here in data["sets"].items()
-        },
+        "data of event cameras": extra("events", "tonic"),
+        "curves for TensorBoard": extra("tensorboard", "tensorboard"),
+        "reproduce on Ray": extra("ray", "ray"),
     }
     return [
         {"name": name, "works": reason is None, "reason": reason}
@@ -142,3 +141,8 @@ def _print(report: dict[str, Any]) -> None:
     for capability in report["capabilities"]:
         mark, reason = ("yes", "") if capability["works"] else ("NO ", f": {capability['reason']}")
         console.result(f"{mark}  {capability['name']}{reason}")
+    console.result("")
+    for title, wanted in (("data sets here", True), ("downloaded on first use", False)):
+        names = [name for name, here in data["sets"].items() if here is wanted]
+        if names:
+            console.result(f"{title}: {', '.join(names)}")

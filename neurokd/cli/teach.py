@@ -16,9 +16,16 @@ from neurokd.config import read_config
 def run(
     config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override a value; `neurokd presets CONFIG` prints all keys.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder.", metavar="RUN")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder, else runs/CONFIG.", metavar="RUN")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     as_json: Json = False,
 ) -> int:

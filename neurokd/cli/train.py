@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,13 +26,24 @@ def run(
         typer.Option(help="A trained teacher: its run, or its weights.", metavar="RUN|FILE"),
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a value.", metavar="KEY=VALUE")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Override a value; `neurokd presets CONFIG` prints all keys.",
+            metavar="KEY=VALUE",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder.", metavar="RUN")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder, else runs/CONFIG.", metavar="RUN")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Train a spiking student, by distillation if it has a teacher."""
+    """Train a spiking student, by distillation if it has a teacher.
+
+    Without --teacher, the teacher that the configuration names is trained first, into RUN/teacher.
+    A FILE of weights needs that configuration, too: it says which network they are of.
+    """
     resolved = read_config(config, overrides or ())
     require_role(resolved, "student", config)
     folder = place(Path(config).stem, out, resume)
@@ -74,14 +85,20 @@ def teacher_for(
     teacher, trained into ``RUN/teacher``."""
     if teacher is not None and not teacher.is_file():
         run_folder = RunFolder(teacher)
-        require_role(run_folder.config(), "teacher", str(teacher))
+        if run_folder.config().role != "teacher":
+            raise UsageError(
+                "this run trained a student",
+                where=f"--teacher {teacher}",
+                expected="the run of a dense teacher",
+                remedy="`neurokd teach` makes one",
+            )
         return run_folder.load_model()
     if config.teacher is None:
         raise UsageError(
             "this configuration distils, and no teacher is named",
             where="teacher",
             remedy="give --teacher RUN (`neurokd teach` makes one); weights alone need "
-            "--set teacher=CONFIG, too",
+            "--set teacher=CONFIG, too, which says what network they are of",
         )
     own = RunFolder(folder.path / "teacher")
     if resume and own.weights.is_file():
@@ -146,10 +163,7 @@ def require_role(config: TrainConfig, role: str, where: str) -> None:
 
 def answer(folder: RunFolder, as_json: bool) -> None:
     """Say how the training ended."""
-    rows: list[dict[str, Any]] = [
-        json.loads(line) for line in folder.metrics.read_text().splitlines()
-    ]
-    test = rows[-1]
+    test = folder.test_row()
     if as_json:
         console.result_json(
             {"run": str(folder.path), "test_accuracy": test["accuracy"], "epochs": test["epoch"]}

@@ -1,8 +1,9 @@
 """Configuration of training: frozen, validated, read from TOML and written back to it."""
 
+from neurokd.config.describe import described_config
 from neurokd.config.distill import DistillConfig
 from neurokd.config.model import ModelConfig
-from neurokd.config.read import preset_names, read_config, write_config
+from neurokd.config.read import preset_names, preset_summary, read_config, write_config
 from neurokd.config.recipe import AugmentConfig, RecipeConfig
 from neurokd.config.train import TrainConfig
 
@@ -12,7 +13,9 @@ __all__ = [
     "ModelConfig",
     "RecipeConfig",
     "TrainConfig",
+    "described_config",
     "preset_names",
+    "preset_summary",
     "read_config",
     "write_config",
 ]

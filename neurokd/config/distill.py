@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,12 @@ from neurokd.config.section import Section
 
 class DistillConfig(Section):
     """L = CE + samd · SAMD + nld · NLD + kd · KD + catkd · CAT-KD; a weight of 0 leaves it out."""
+
+    OPTIONS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "samd": ("scaling", "mapping", "norm", "tau_squared", "stage"),
+        "nld": ("noise", "nld_mode", "nld_sigma"),
+    }
+    """What is of one term alone."""
 
     samd: float = Field(default=1.0, ge=0)
     nld: float = Field(default=1.0, ge=0)
@@ -27,7 +33,7 @@ class DistillConfig(Section):
         default=None, gt=0, description="a fixed spread of NLD's noise instead of the logits'"
     )
     stage: int | None = Field(
-        default=None, ge=1, description="of SAMD, counted from 1; None is the last"
+        default=None, ge=1, description="of SAMD, counted from 1; else the last"
     )
     student_stage: str | None = Field(default=None, description="its module path, instead")
     teacher_stage: str | None = Field(default=None, description="its module path, instead")

@@ -36,7 +36,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "module": {"factory": None, "stages": None, "classifier": None},
 }
 """What each network has besides the options of all, and its defaults."""
-_ONLY_SPIKING = ("beta", "threshold", "hidden", "last_activation")
+_NEURONS = ("beta", "threshold")
+_ONLY_SPIKING = (*_NEURONS, "hidden", "last_activation")
 
 
 class ModelConfig(Section):
@@ -93,7 +94,7 @@ class ModelConfig(Section):
         given = {key: value for key, value in values.items() if value is not None}
         for key in given:
             if key not in own and any(key in other for other in _OPTIONS.values()):
-                raise ValueError(f"{key} is not an option of {name}")
+                raise ValueError(f"{key} is not an option of {name}: it has {', '.join(own)}")
         return own | given
 
     @model_validator(mode="after")
@@ -112,9 +113,21 @@ class ModelConfig(Section):
             raise ValueError("kernels must be odd, so that padding keeps the geometry")
         if self.dim and self.heads and (self.dim % self.heads or self.dim % 8):
             raise ValueError("dim must be a multiple of heads and of 8")
+        if self.name == "cifar-resnet" and self.in_channels != 3:
+            raise ValueError("cifar-resnet is for RGB images: in_channels must be 3")
         if self.name == "module" and not self.factory:
             raise ValueError("factory must name package.module:function")
+        for key in _NEURONS if self.name == "module" else ():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is decided by the factory of a module: remove it")
         return self
+
+    def offered(self) -> tuple[str, ...]:
+        """The options of this network, and those of all."""
+        foreign = {key for options in _OPTIONS.values() for key in options}
+        foreign -= _OPTIONS[self.name].keys()
+        foreign |= set(_NEURONS) if self.name == "module" else set()
+        return tuple(key for key in type(self).model_fields if key not in foreign)
 
     def geometry(self, *, spiking: bool) -> dict[str, Any]:
         """The arguments of `build_model`; a dense network has no neurons and one linear layer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from neurokd.config.distill import DistillConfig
+from neurokd.config.model import ModelConfig
+from neurokd.config.recipe import AugmentConfig, RecipeConfig
+from neurokd.config.section import Section
 from neurokd.config.train import TrainConfig
 from neurokd.errors import FileFormatError, UsageError
 
@@ -19,11 +24,24 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelConfig,
+    "recipe": RecipeConfig,
+    "augment": AugmentConfig,
+    "distill": DistillConfig,
+}
+"""The tables of a configuration; all other keys stand above them."""
+
 
 def preset_names() -> list[str]:
     """Names of the shipped configurations."""
     files = (resources.files("neurokd") / "presets").iterdir()
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def preset_summary(name: str) -> str:
+    """The first line of a shipped configuration, which says what it is."""
+    return _text(name)[0].splitlines()[0].lstrip("# ")
 
 
 def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
@@ -89,13 +107,29 @@ def _validated(values: dict[str, Any], where: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"]) or "configuration"
-            if problem["type"] == "extra_forbidden":
-                problems.append(f"{key}: unknown key")
-            else:
-                given = problem["input"]
-                shown = "" if isinstance(given, dict) else f" (found {given!r})"
-                problems.append(f"{key}: {problem['msg']}{shown}")
-        raise UsageError("; ".join(problems), where=where) from error
+        raise UsageError(
+            "; ".join(_problem(dict(found)) for found in error.errors()), where=where
+        ) from error
+
+
+def _problem(found: dict[str, Any]) -> str:
+    """One thing that a configuration has wrong: its key, what was expected, what is there."""
+    key = ".".join(str(part) for part in found["loc"])
+    at = f"{key}: " if key else ""
+    if found["type"] == "extra_forbidden":
+        *sections, name = found["loc"]
+        section = SECTIONS[str(sections[0])] if sections else TrainConfig
+        return f"{at}unknown key, {_nearest(str(name), section)}"
+    if found["type"] == "value_error":  # of our own validators: a sentence with its remedy
+        return f"{at}{found['ctx']['error']}"
+    if found["type"] == "missing":
+        return f"{at}it is missing"
+    message = found["msg"].replace("Input should be", "expected", 1)
+    given = found["input"]
+    return f"{at}{message}" + ("" if isinstance(given, dict) else f" (found {given!r})")
+
+
+def _nearest(name: str, section: type[Section]) -> str:
+    """The keys of a section that a wrong one may have been meant as, else all of them."""
+    keys = list(section.model_fields)
+    return f"expected {' or '.join(get_close_matches(name, keys, n=2)) or ', '.join(keys)}"

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from neurokd.config.section import Section
 
+_MOMENTUM = 0.9
+
 
 class RecipeConfig(Section):
     """How it is optimised."""
@@ -15,7 +17,7 @@ class RecipeConfig(Section):
     epochs: int = Field(default=12, ge=1)
     batch_size: int = Field(default=64, ge=2, description="over all processes")
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd")
+    momentum: float = Field(default=_MOMENTUM, ge=0, lt=1, description="sgd")
     learning_rate: float = Field(default=3e-3, gt=0, description="the highest")
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     warmup_epochs: int = Field(default=0, ge=0, description="linear, before cosine or constant")
@@ -46,6 +48,10 @@ class RecipeConfig(Section):
             raise ValueError("one-cycle has its own warm-up: remove warmup_epochs")
         if self.warmup_epochs >= self.epochs:
             raise ValueError("warmup_epochs must be fewer than epochs")
+        if self.final_learning_rate and self.schedule != "cosine":
+            raise ValueError("final_learning_rate is for schedule = 'cosine': remove it")
+        if self.optimizer != "sgd" and self.momentum != _MOMENTUM:
+            raise ValueError("momentum is for optimizer = 'sgd': remove it")
         if self.final_learning_rate > self.learning_rate:
             raise ValueError("final_learning_rate must not exceed learning_rate")
         return self

@@ -18,7 +18,7 @@ class TrainConfig(Section):
     role: Literal["teacher", "student"]
     data: str = "mnist-subset"
     samples: int | None = Field(
-        default=None, ge=2, description="training samples used, the first ones; None is all"
+        default=None, ge=2, description="training samples used, the first ones; else all"
     )
     seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int = Field(default=4, ge=1, le=1024, description="time steps T of a student")
@@ -53,7 +53,31 @@ class TrainConfig(Section):
             raise ValueError("a teacher is not distilled: remove distill and teacher")
         if self.role == "teacher" and self.qat:
             raise ValueError("a teacher is not deployed: remove qat")
+        if self.role == "student" and self.model.name == "cifar-resnet":
+            raise ValueError(
+                "cifar-resnet is a dense teacher without a spiking form: "
+                "resnet20 is a student of its depth and width"
+            )
+        if self.teacher and self.distill is None:
+            raise ValueError("nobody listens to this teacher: remove it, or add distill.samd = 1")
+        if self.compiled and self.role == "student" and self.distill is None:
+            raise ValueError("compiled is for a dense network, and none takes part: remove it")
         terms = self.distill
         if self.qat and terms and (terms.catkd or (terms.samd and terms.mapping == "cam-cam")):
             raise ValueError("qat has no class activation maps of the student: use cam-sam, or kd")
+        return self
+
+    @model_validator(mode="after")
+    def _terms_that_count(self) -> TrainConfig:
+        """An option of a term whose weight is 0 would do nothing."""
+        if self.distill is None:
+            return self
+        weights = {name: getattr(self.distill, name) for name in ("samd", "nld", "kd", "catkd")}
+        if not any(weights.values()):
+            raise ValueError("nothing is distilled: raise samd, nld, kd or catkd, or drop distill")
+        for term, options in DistillConfig.OPTIONS.items():
+            for key in options:
+                default = DistillConfig.model_fields[key].default
+                if not weights[term] and getattr(self.distill, key) != default:
+                    raise ValueError(f"distill.{key} is for {term}, whose weight is 0: remove it")
         return self

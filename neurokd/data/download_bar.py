@@ -26,7 +26,6 @@ class DownloadBar:
             console=Console(stderr=True),
         )
         self._task = self._progress.add_task(title, total=None)
-        self._progress.start()
 
     @property
     def total(self) -> float | None:
@@ -36,6 +35,7 @@ class DownloadBar:
     @total.setter
     def total(self, total: float) -> None:
         self._progress.update(self._task, total=total or None)
+        self._progress.start()  # the server has answered: until then there is nothing to show
 
     def update(self, count: float) -> None:
         """``count`` bytes more."""
@@ -46,5 +46,6 @@ class DownloadBar:
         self._progress.update(self._task, completed=0)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
-        self._progress.stop()
+        """Leave the bar as it stands, if there is one."""
+        if self._progress.live.is_started:
+            self._progress.stop()

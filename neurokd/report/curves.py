@@ -74,14 +74,14 @@ def accuracy_curves(runs: Mapping[str, Metrics]) -> Picture | None:
     )
 
 
-def loss_curves(student: Metrics) -> Picture | None:
-    """The terms of the student's training loss over the epochs."""
+def loss_curves(metrics: Metrics, role: str = "student") -> Picture | None:
+    """The terms of a student's or a teacher's training loss over the epochs."""
     curves = [
         _Curve(label, colour, series)
         for (name, label), colour in zip(TERMS.items(), _TERM_COLOURS, strict=True)
-        if (series := student.series("train", name))
+        if (series := metrics.series("train", name))
     ]
-    total = student.series("train", "loss")
+    total = metrics.series("train", "loss")
     if total and len(curves) != 1:
         curves.append(_Curve("loss", INK, total, "--"))
     if not curves:
@@ -95,8 +95,8 @@ def loss_curves(student: Metrics) -> Picture | None:
     last = ", ".join(f"{curve.name} {number(curve.points[-1][1])}" for curve in curves)
     return embed(
         figure,
-        f"Terms of the student's training loss over the epochs; at the end: {last}.",
-        "The student's training loss and its terms by epoch, each as weighted in the sum.",
+        f"Terms of the {role}'s training loss over the epochs; at the end: {last}.",
+        f"The {role}'s training loss and its terms by epoch, each as weighted in the sum.",
     )
 
 

@@ -38,10 +38,10 @@ class Raster:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The parts of a run folder."""
+    """The parts of a run folder; ``own`` is the training of the run itself."""
 
     config: dict[str, Any] | None
-    student: Metrics | None
+    own: Metrics | None
     teacher: Metrics | None
     baseline: Metrics | None
     profile: Profiled | None
@@ -59,7 +59,7 @@ def read_inputs(folder: Path) -> Inputs:
         raise FileFormatError("no such folder", where=str(folder), expected="a run folder")
     inputs = Inputs(
         config=_toml(folder / "config.toml"),
-        student=_metrics(folder / "metrics.jsonl"),
+        own=_metrics(folder / "metrics.jsonl"),
         teacher=_metrics(folder / "teacher" / "metrics.jsonl"),
         baseline=_metrics(folder / "baseline" / "metrics.jsonl"),
         profile=_profile(folder / "profile.json"),

@@ -50,20 +50,22 @@ def write_report(folder: Path) -> Path:
 
 def _context(folder: Path, inputs: Inputs) -> dict[str, Any]:
     """Everything that the template shows."""
+    role = str((inputs.config or {}).get("role", "student"))
     runs = {
         name: metrics
         for name, metrics in (
             ("teacher", inputs.teacher),
-            ("student", inputs.student),
+            (role, inputs.own),
             ("without distillation", inputs.baseline),
         )
         if metrics is not None
     }
-    loss = loss_curves(inputs.student) if inputs.student else None
+    loss = loss_curves(inputs.own, role) if inputs.own else None
     curves = [picture for picture in (accuracy_curves(runs), loss) if picture]
     verdict, profile = inputs.verdict, inputs.profile
     return {
         "name": folder.resolve().name,
+        "deployed": role != "teacher",
         "facts": _facts(inputs),
         "settings": list(_flat(inputs.config)) if inputs.config else [],
         "verdict": verdict,
@@ -123,7 +125,7 @@ def _missing(inputs: Inputs) -> dict[str, str]:
     """The command that makes each part that is not there."""
     commands = {
         "config": "neurokd train CONFIG --out RUN",
-        "student": "neurokd train CONFIG --out RUN",
+        "own": "neurokd train CONFIG --out RUN",
         "teacher": "neurokd teach CONFIG --out RUN/teacher",
         "baseline": "neurokd train CONFIG --out RUN/baseline",
         "profile": "neurokd profile RUN",
@@ -131,4 +133,9 @@ def _missing(inputs: Inputs) -> dict[str, str]:
         "raster": "neurokd profile RUN",
         "lowering": "neurokd export RUN --target loihi",
     }
+    config = inputs.config or {"distill": {}}
+    if config.get("role") == "teacher":
+        commands = {"own": "neurokd teach CONFIG --out RUN"}
+    elif "distill" not in config:  # no teacher took part, and it is the baseline itself
+        del commands["teacher"], commands["baseline"]
     return {name: command for name, command in commands.items() if getattr(inputs, name) is None}

@@ -13,6 +13,7 @@ from neurokd.config import TrainConfig
 from neurokd.data import LabelledData, load_data
 from neurokd.data.load import require_splits
 from neurokd.errors import ShapeMismatchError, UsageError
+from neurokd.models.answer import require_answer
 from neurokd.run import RunFolder, configured_model
 from neurokd.training.augment import check_augment
 from neurokd.training.batch_norm_sync import synchronised_batch_norms
@@ -103,7 +104,9 @@ def _train(
     if config.recipe.validation:
         data, held_out = data.split(config.recipe.validation, config.seed)
     torch.manual_seed(config.seed)
-    model = configured_model(config).to(devices.device)
+    model = configured_model(config)
+    _require_answers(config, data, model, teacher)
+    model = model.to(devices.device)
     if teacher is not None and devices.device.type != "cpu":
         teacher = copy.deepcopy(teacher).to(devices.device)
     objective = make_objective(config, model, teacher)
@@ -147,6 +150,18 @@ def _is_finished(folder: RunFolder, config: TrainConfig) -> bool:
     if not folder.weights.is_file() or folder.config() != config:
         return False
     return not config.qat or recorded_quantisation(folder) is not None
+
+
+def _require_answers(
+    config: TrainConfig, data: LabelledData, model: nn.Module, teacher: nn.Module | None
+) -> None:
+    """Raise a typed error for a network, its user's own or a teacher's, that fails on a sample."""
+    steps = config.steps if config.role == "student" else None
+    classes = config.model.classes
+    where = f"model {config.model.name}"
+    require_answer(model, data.sample_shape, where=where, steps=steps, classes=classes)
+    if teacher is not None:
+        require_answer(teacher, data.sample_shape, where="teacher", classes=classes)
 
 
 def _require_fit(config: TrainConfig, data: LabelledData) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from neurokd.errors import FileFormatError
-from neurokd.run import load_state
+from neurokd.run import RunFolder, load_state
 
 FILE = Path("weights.th")
 
@@ -38,3 +38,28 @@ def test_a_name_that_only_some_have_is_no_wrapper() -> None:
     state = {"module.weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
     with pytest.raises(FileFormatError, match="do not fit the network.*weight"):
         load_state(nn.Linear(3, 2), state, FILE)
+
+
+def test_weights_of_a_foreign_network_are_refused_in_few_words() -> None:
+    state = {f"layer.{i}.weight": torch.zeros(2, 3) for i in range(40)}
+    with pytest.raises(
+        FileFormatError, match="do not fit.*weight and 1 more.*and 39 more"
+    ) as error:
+        load_state(nn.Linear(3, 2), state, FILE)
+    assert len(error.value.line()) < 200
+
+
+@pytest.mark.parametrize("content", [None, "", '{"epoch": ', "[1]", '{"epoch": 1}'])
+def test_broken_metrics_are_refused(content: str | None, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    if content is not None:
+        folder.metrics.write_text(content)
+    with pytest.raises(FileFormatError, match="metrics.jsonl: the file does not end in a line"):
+        folder.test_row()
+
+
+def test_the_last_line_of_the_metrics_is_the_test(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    rows = [{"epoch": 3, "split": s, "accuracy": a} for s, a in (("train", 0.5), ("test", 0.25))]
+    folder.write_metrics(rows)
+    assert folder.test_row() == {"epoch": 3, "accuracy": 0.25}

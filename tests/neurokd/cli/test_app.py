@@ -105,6 +105,19 @@ def test_every_error_is_one_line_and_a_status(
     assert line in _one_line(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("name", ["doctor", "train"])
+def test_control_c_is_said_in_a_line(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neurokd.cli.doctor.examine", interrupted)
+    monkeypatch.setattr("neurokd.cli.train.read_config", interrupted)
+    assert main([name] if name == "doctor" else [name, "mnist-student"]) == 130
+    assert _one_line(capsys.readouterr().err) == "neurokd: interrupted\n"
+
+
 def test_a_verdict_keeps_its_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert guard(lambda: 1, debug=False) == 1
     assert capsys.readouterr().err == ""

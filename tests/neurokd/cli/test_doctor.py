@@ -69,8 +69,9 @@ def test_data_folder(
     monkeypatch.setenv("NEUROKD_DATA", str(tmp_path))
     monkeypatch.setenv("NEUROKD_CACHE", str(tmp_path / "cache"))
     report = _report(capsys)
-    assert _capability(report, "data set mnist")["works"] is present
-    assert _capability(report, "data set mnist-subset")["works"] is True
+    data = report["data"]
+    assert isinstance(data, dict)
+    assert data["sets"]["mnist"] is present and data["sets"]["mnist-subset"] is True
 
 
 def test_cache_folder_is_the_one_named(
@@ -87,5 +88,5 @@ def test_text_says_what_will_not_work(
     monkeypatch.setenv("NEUROKD_CACHE", str(tmp_path))
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert "NO   data set mnist: not here: the first use downloads it" in out
+    assert "data sets here: mnist-subset\ndownloaded on first use: mnist, fashion-mnist, " in out
     assert "yes  run on the emulator" in out

@@ -68,6 +68,28 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_teacher_must_not_be_a_student(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text('role = "student"\n')
+    words = ["train", "mnist-student", "--teacher", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert "this run trained a student" in err and "`neurokd teach` makes one" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_with_broken_metrics_is_named(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "mnist-student-alone", *_set(tiny), "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    RunFolder(tmp_path / "run").metrics.write_text('{"epoch": ')
+    capsys.readouterr()
+    assert main([*words, "--resume"]) == 2
+    assert "metrics.jsonl: the file does not end in a line" in capsys.readouterr().err
+
+
 def test_a_folder_with_something_else_is_not_touched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

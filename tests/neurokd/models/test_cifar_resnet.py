@@ -11,7 +11,7 @@ from network_checks import check_training_step, stage_outputs
 from torch import nn
 
 from neurokd.cli.train import teacher_for
-from neurokd.config import TrainConfig
+from neurokd.config import ModelConfig, TrainConfig
 from neurokd.data import load_data
 from neurokd.errors import FileFormatError, UsageError
 from neurokd.models import CifarResNet, build_model
@@ -119,9 +119,11 @@ def test_the_input_is_normalised_and_the_shortcut_padded() -> None:
 
 
 def test_it_has_no_spiking_form() -> None:
-    config = TrainConfig.model_validate({"role": "student", "model": {"name": "cifar-resnet"}})
+    with pytest.raises(ValueError, match="resnet20"):
+        TrainConfig.model_validate({"role": "student", "model": {"name": "cifar-resnet"}})
+    geometry = ModelConfig(name="cifar-resnet").geometry(spiking=True)
     with pytest.raises(UsageError, match="resnet20"):
-        build_model("cifar-resnet", spiking=True, **config.model.geometry(spiking=True))
+        build_model("cifar-resnet", spiking=True, **geometry)
 
 
 @pytest.mark.parametrize(

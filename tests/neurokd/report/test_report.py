@@ -144,6 +144,7 @@ def only(folder: Path, kept: str) -> None:
 
 def test_missing_parts_are_named_with_their_commands(run_folder: Path) -> None:
     only(run_folder, "config.toml")
+    (run_folder / "config.toml").write_text('role = "student"\n[distill]\n')
     text = page(run_folder).text
     for said in (
         "the student's training curves. neurokd train CONFIG --out RUN makes it",
@@ -156,6 +157,27 @@ def test_missing_parts_are_named_with_their_commands(run_folder: Path) -> None:
     ):
         assert f"Missing: {said}" in text
     assert text.count("Missing: ") == 7
+
+
+def test_a_student_without_a_teacher_misses_none(run_folder: Path) -> None:
+    only(run_folder, "config.toml")
+    (run_folder / "config.toml").write_text('role = "student"\n')
+    text = page(run_folder).text
+    assert "the student's training curves" in text and "RUN/" not in text
+    assert text.count("Missing: ") == 5
+
+
+def test_a_teachers_page_is_about_its_training(run_folder: Path) -> None:
+    (run_folder / "config.toml").write_text('role = "teacher"\n')
+    for name in ("teacher", "baseline"):
+        (run_folder / name / "metrics.jsonl").unlink()
+    text = page(run_folder).text
+    assert "the teacher of spiking ones" in text and "The teacher's training loss" in text
+    assert "student" not in text and "Missing" not in text and "Verdict" not in text
+    only(run_folder, "config.toml")
+    text = page(run_folder).text
+    assert "Missing: its training curves. neurokd teach CONFIG --out RUN makes it" in text
+    assert text.count("Missing: ") == 1
 
 
 def test_a_missing_configuration_is_named(run_folder: Path) -> None:

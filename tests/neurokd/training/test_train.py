@@ -11,7 +11,8 @@ from torch import nn
 
 from neurokd.config import TrainConfig, read_config
 from neurokd.data import LabelledData, load_data
-from neurokd.errors import NeurokdError, TrainingDivergedError, UsageError
+from neurokd.errors import NeurokdError, ShapeMismatchError, TrainingDivergedError, UsageError
+from neurokd.models import build_model
 from neurokd.run import RunFolder
 from neurokd.training import train
 
@@ -210,3 +211,13 @@ def test_nothing_is_tested_on_what_it_was_trained_on(tmp_path: Path, data: str) 
     config = read_config("mnist-student-alone", [f"data='{data}'"])
     with pytest.raises(UsageError, match="tested on what it was trained on.*train.npz"):
         train(config, RunFolder(tmp_path / "r"))
+
+
+def test_a_teacher_of_other_images_is_refused_before_the_run(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    config = read_config("mnist-student", tiny)
+    teacher = build_model("convnet", spiking=False, in_channels=3)
+    with pytest.raises(ShapeMismatchError, match="teacher: the network does not take these samp"):
+        train(config, RunFolder(tmp_path / "r"), teacher=teacher)
+    assert not (tmp_path / "r").exists()
