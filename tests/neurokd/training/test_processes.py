@@ -92,17 +92,23 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 TWO = TrainConfig(role="teacher", devices=2)
 
 
+def _started() -> list[str]:
+    """Names of what `run_on_devices` started and has not stopped; other tests have processes."""
+    names = [process.name for process in multiprocessing.active_children()]
+    return [name for name in names if name.startswith("neurokd-")]
+
+
 def test_a_process_that_dies_is_named(work: ModuleType) -> None:
     with pytest.raises(BackendFailedError, match="neurokd-1.*ended on its own.*exit status -9"):
         run_on_devices(work.die, TWO, (), None)
-    assert not multiprocessing.active_children() and not torch.distributed.is_initialized()
+    assert not _started() and not torch.distributed.is_initialized()
 
 
 @pytest.mark.slow
 def test_what_another_process_refuses_is_raised_here(work: ModuleType) -> None:
     with pytest.raises(UsageError, match="there: no.*yes"):
         run_on_devices(work.refuse, TWO, (), None)
-    assert not multiprocessing.active_children() and not torch.distributed.is_initialized()
+    assert not _started() and not torch.distributed.is_initialized()
 
 
 def test_no_process_outlives_the_first(work: ModuleType, tmp_path: Path) -> None:
