@@ -8,7 +8,7 @@ import typer
 
 from neurokd.cli import console
 from neurokd.cli.options import Json
-from neurokd.config import described_config, preset_names, preset_summary, read_config
+from neurokd.config import described_config, preset_names, preset_summary, read_any_config
 from neurokd.errors import UsageError
 
 
@@ -26,10 +26,10 @@ def run(
     """The shipped configurations, or one of them in full.
 
     What is printed for one is TOML: every key that --set takes, what it does, its value. Keep it in
-    a file, change it, and give the file's name to teach or train.
+    a file, change it, and give the file's name to teach, train or continual.
     """
     if config is not None:
-        resolved = read_config(config, overrides or ())
+        resolved = read_any_config(config, overrides or ())
         if as_json:
             console.result_json(resolved.model_dump(mode="json"))
         else:
@@ -37,7 +37,7 @@ def run(
         return 0
     if overrides:
         raise UsageError("--set is for one configuration", remedy="name a preset or a TOML file")
-    rows = [(name, read_config(name).role, preset_summary(name)) for name in preset_names()]
+    rows = [(name, read_any_config(name).role, preset_summary(name)) for name in preset_names()]
     if as_json:
         keys = ("name", "role", "summary")
         console.result_json({"presets": [dict(zip(keys, row, strict=True)) for row in rows]})

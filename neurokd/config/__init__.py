@@ -1,14 +1,25 @@
-"""Configuration of training: frozen, validated, read from TOML and written back to it."""
+"""Configuration of a run: frozen, validated, read from TOML and written back to it."""
 
+from neurokd.config.continual import ContinualConfig
 from neurokd.config.describe import described_config
 from neurokd.config.distill import DistillConfig
 from neurokd.config.model import ModelConfig
-from neurokd.config.read import preset_names, preset_summary, read_config, write_config
+from neurokd.config.read import (
+    AnyConfig,
+    preset_names,
+    preset_summary,
+    read_any_config,
+    read_config,
+    read_continual_config,
+    write_config,
+)
 from neurokd.config.recipe import AugmentConfig, RecipeConfig
 from neurokd.config.train import TrainConfig
 
 __all__ = [
+    "AnyConfig",
     "AugmentConfig",
+    "ContinualConfig",
     "DistillConfig",
     "ModelConfig",
     "RecipeConfig",
@@ -16,6 +27,8 @@ __all__ = [
     "described_config",
     "preset_names",
     "preset_summary",
+    "read_any_config",
     "read_config",
+    "read_continual_config",
     "write_config",
 ]

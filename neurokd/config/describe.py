@@ -9,18 +9,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 import tomli_w
 from pydantic.fields import FieldInfo
 
-from neurokd.config.read import SECTIONS
+from neurokd.config.read import SECTIONS, AnyConfig
 from neurokd.config.section import Section
-from neurokd.config.train import TrainConfig
 
 
-def described_config(config: TrainConfig) -> str:
+def described_config(config: AnyConfig) -> str:
     """TOML that reads back as ``config``; keys without a value stand as comments.
 
     Of the network's options only those it has are there, and a section that is left out, too.
     """
-    lines = list(_lines(config, skip=SECTIONS))
-    for name in SECTIONS:
+    sections = SECTIONS[type(config)]
+    lines = list(_lines(config, skip=sections))
+    for name in sections:
         section = getattr(config, name)
         if section is not None:
             lines += ["", f"[{name}]", *_lines(section)]

@@ -12,6 +12,13 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from neurokd.config.continual import (
+    METHODS,
+    ContinualConfig,
+    LearningConfig,
+    NetworkConfig,
+    SpikingConfig,
+)
 from neurokd.config.distill import DistillConfig
 from neurokd.config.model import ModelConfig
 from neurokd.config.recipe import AugmentConfig, RecipeConfig
@@ -24,13 +31,24 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-SECTIONS: dict[str, type[Section]] = {
-    "model": ModelConfig,
-    "recipe": RecipeConfig,
-    "augment": AugmentConfig,
-    "distill": DistillConfig,
+AnyConfig = TrainConfig | ContinualConfig
+"""What ``role`` decides between."""
+
+SECTIONS: dict[type[Section], dict[str, type[Section]]] = {
+    TrainConfig: {
+        "model": ModelConfig,
+        "recipe": RecipeConfig,
+        "augment": AugmentConfig,
+        "distill": DistillConfig,
+    },
+    ContinualConfig: {
+        "network": NetworkConfig,
+        "learning": LearningConfig,
+        **METHODS,
+        "spiking": SpikingConfig,
+    },
 }
-"""The tables of a configuration; all other keys stand above them."""
+"""The tables of each kind of configuration; all other keys stand above them."""
 
 
 def preset_names() -> list[str]:
@@ -45,6 +63,28 @@ def preset_summary(name: str) -> str:
 
 
 def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """The configuration of a training run: a preset's name or a TOML file, with overrides.
+
+    Raises: as `read_any_config`, and `UsageError` for one of continual learning.
+    """
+    config = read_any_config(source, overrides)
+    if not isinstance(config, TrainConfig):
+        raise _wrong_kind(source, "a teacher or a student", "continual")
+    return config
+
+
+def read_continual_config(source: str | Path, overrides: Sequence[str] = ()) -> ContinualConfig:
+    """The configuration of continual learning: a preset's name or a TOML file, with overrides.
+
+    Raises: as `read_any_config`, and `UsageError` for one of another kind.
+    """
+    config = read_any_config(source, overrides)
+    if not isinstance(config, ContinualConfig):
+        raise _wrong_kind(source, "continual learning", config.role)
+    return config
+
+
+def read_any_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
     """A preset's name or a TOML file, with ``key=value`` overrides (``recipe.epochs=3``).
 
     Raises: `FileFormatError` for a missing or broken file, `UsageError` for an unknown key or a
@@ -60,7 +100,18 @@ def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
     return _validated(values, where)
 
 
-def write_config(config: TrainConfig) -> str:
+def _wrong_kind(source: str | Path, expected: str, role: str) -> UsageError:
+    remedies = {"teacher": "teach", "student": "train", "continual": "continual"}
+    return UsageError(
+        "this configuration is of another kind",
+        where=str(source),
+        expected=f"one of {expected}",
+        found=f'role = "{role}"',
+        remedy=f"`neurokd {remedies[role]}` takes it",
+    )
+
+
+def write_config(config: AnyConfig) -> str:
     """The resolved configuration as TOML."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
@@ -103,22 +154,24 @@ def _override(values: dict[str, Any], override: str) -> None:
     values[last] = value
 
 
-def _validated(values: dict[str, Any], where: str) -> TrainConfig:
+def _validated(values: dict[str, Any], where: str) -> AnyConfig:
+    continual = values.get("role") == "continual"
+    kind: type[TrainConfig] | type[ContinualConfig] = ContinualConfig if continual else TrainConfig
     try:
-        return TrainConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UsageError(
-            "; ".join(_problem(dict(found)) for found in error.errors()), where=where
+            "; ".join(_problem(dict(found), kind) for found in error.errors()), where=where
         ) from error
 
 
-def _problem(found: dict[str, Any]) -> str:
+def _problem(found: dict[str, Any], kind: type[Section]) -> str:
     """One thing that a configuration has wrong: its key, what was expected, what is there."""
     key = ".".join(str(part) for part in found["loc"])
     at = f"{key}: " if key else ""
     if found["type"] == "extra_forbidden":
         *sections, name = found["loc"]
-        section = SECTIONS[str(sections[0])] if sections else TrainConfig
+        section = SECTIONS[kind][str(sections[0])] if sections else kind
         return f"{at}unknown key, {_nearest(str(name), section)}"
     if found["type"] == "value_error":  # of our own validators: a sentence with its remedy
         return f"{at}{found['ctx']['error']}"

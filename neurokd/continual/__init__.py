@@ -1,0 +1,1 @@
+"""Continual learning: SDMLP, selective subnetwork distillation, and the baselines."""
