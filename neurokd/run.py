@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokd import atomic
-from neurokd.config import TrainConfig, read_config, write_config
+from neurokd.config import AnyConfig, TrainConfig, read_config, write_config
 from neurokd.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class RunFolder:
             )
         return read_config(file)
 
-    def begin(self, config: TrainConfig, resume: bool = False) -> None:
+    def begin(self, config: AnyConfig, resume: bool = False) -> None:
         """Write ``config.toml`` and remove what was made from earlier weights.
 
         A fine-tuning that was interrupted stays where training goes on.
@@ -106,14 +106,7 @@ class RunFolder:
 
     def save_model(self, model: nn.Module) -> None:
         """Write the weights of a trained network."""
-        import torch
-        from safetensors.torch import save
-
-        state = {
-            key: value.detach().clone(memory_format=torch.contiguous_format)
-            for key, value in model.state_dict().items()
-        }
-        atomic.write_bytes(self.weights, save(state))
+        atomic.write_bytes(self.weights, state_bytes(model))
 
     def load_model(self) -> nn.Module:
         """The trained network, in evaluation mode; `FileFormatError` if it is not complete."""
@@ -134,6 +127,19 @@ def configured_model(config: TrainConfig) -> nn.Module:
     spiking = config.role == "student"
     geometry = config.model.geometry(spiking=spiking)
     return build_model(config.model.name, spiking=spiking, **geometry)
+
+
+def state_bytes(model: nn.Module) -> bytes:
+    """The parameters and buffers of a network as the content of a ``.safetensors`` file."""
+    import torch
+    from safetensors.torch import save
+
+    return save(
+        {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in model.state_dict().items()
+        }
+    )
 
 
 def read_weights(path: Path, *, remedy: str = "") -> dict[str, Tensor]:
