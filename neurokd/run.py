@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokd import atomic
-from neurokd.config import AnyConfig, TrainConfig, read_config, write_config
+from neurokd.config import (
+    AnyConfig,
+    ContinualConfig,
+    TrainConfig,
+    read_any_config,
+    write_config,
+)
 from neurokd.errors import FileFormatError, UsageError
 
 if TYPE_CHECKING:
@@ -58,13 +64,44 @@ class RunFolder:
         return self.path / "last.ckpt"
 
     def config(self) -> TrainConfig:
+        """The resolved configuration of a teacher's or a student's run.
+
+        Raises: `FileFormatError` if this is no run folder, `UsageError` for a run that learned a
+        stream of tasks.
+        """
+        config = self.any_config()
+        if not isinstance(config, TrainConfig):
+            raise UsageError(
+                "this run learned a stream of tasks",
+                where=str(self.path),
+                expected="the run of `neurokd teach` or `neurokd train`",
+                found=f'role = "{config.role}"',
+            )
+        return config
+
+    def continual_config(self) -> ContinualConfig:
+        """The resolved configuration of a run that learned a stream of tasks.
+
+        Raises: `FileFormatError` if this is no run folder, `UsageError` for another run.
+        """
+        config = self.any_config()
+        if not isinstance(config, ContinualConfig):
+            raise UsageError(
+                "this run did not learn a stream of tasks",
+                where=str(self.path),
+                expected="the run of `neurokd continual`",
+                found=f'role = "{config.role}"',
+            )
+        return config
+
+    def any_config(self) -> AnyConfig:
         """The resolved configuration; `FileFormatError` if this is no run folder."""
         file = self.path / "config.toml"
         if not file.is_file():
             raise FileFormatError(
                 "this is not a run folder", where=str(self.path), expected="config.toml in it"
             )
-        return read_config(file)
+        return read_any_config(file)
 
     def begin(self, config: AnyConfig, resume: bool = False) -> None:
         """Write ``config.toml`` and remove what was made from earlier weights.
@@ -201,15 +238,23 @@ def _some(names: list[str]) -> str:
     return names[0] + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
+def is_deployable(config: AnyConfig) -> bool:
+    """Whether something runs on a chip or in ONNX Runtime that a run of this kind has trained."""
+    if isinstance(config, ContinualConfig):
+        return config.network.name in ("sdmlp", "mlp")
+    return config.role == "student"
+
+
 def newest_run(root: Path = RUNS) -> RunFolder:
-    """The student's run of ``root`` whose weights are the newest; `UsageError` if there is none."""
+    """The run of ``root`` with the newest weights that something is deployed from: a student's, or
+    one that learned a stream of tasks; `UsageError` if there is none."""
     files = sorted(root.glob(f"*/{WEIGHTS}"), key=lambda f: f.stat().st_mtime_ns, reverse=True)
     for run in (RunFolder(file.parent) for file in files):
-        if (run.path / "config.toml").is_file() and run.config().role == "student":
+        if (run.path / "config.toml").is_file() and is_deployable(run.any_config()):
             return run
     raise UsageError(
         "there is no trained run",
         where=str(root),
-        expected="a SOURCE, or a student's run under runs/",
+        expected="a SOURCE, or the run of a student or of a stream under runs/",
         remedy="`neurokd train mnist-student` makes one",
     )

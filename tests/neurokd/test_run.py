@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from neurokd.errors import FileFormatError
-from neurokd.run import RunFolder, load_state
+from neurokd.config import ContinualConfig, read_config
+from neurokd.errors import FileFormatError, UsageError
+from neurokd.run import RunFolder, load_state, newest_run
 
 FILE = Path("weights.th")
 
@@ -63,3 +65,34 @@ def test_the_last_line_of_the_metrics_is_the_test(tmp_path: Path) -> None:
     rows = [{"epoch": 3, "split": s, "accuracy": a} for s, a in (("train", 0.5), ("test", 0.25))]
     folder.write_metrics(rows)
     assert folder.test_row() == {"epoch": 3, "accuracy": 0.25}
+
+
+def continual(path: Path, name: str = "sdmlp") -> RunFolder:
+    config = ContinualConfig.model_validate({"network": {"name": name}})
+    folder = RunFolder(path)
+    folder.begin(config)
+    folder.weights.write_bytes(b"")
+    return folder
+
+
+def test_a_folder_says_which_kind_of_run_it_holds(tmp_path: Path) -> None:
+    stream, student = continual(tmp_path / "stream"), RunFolder(tmp_path / "student")
+    student.begin(read_config("mnist-student"))
+    assert stream.any_config() == stream.continual_config() == ContinualConfig()
+    assert student.any_config() == student.config()
+    with pytest.raises(UsageError, match="learned a stream"):
+        stream.config()
+    with pytest.raises(UsageError, match="did not learn a stream"):
+        student.continual_config()
+    for read in (RunFolder(tmp_path).config, RunFolder(tmp_path).any_config):
+        with pytest.raises(FileFormatError, match="not a run folder"):
+            read()
+
+
+def test_the_newest_run_is_one_from_which_something_is_deployed(tmp_path: Path) -> None:
+    for age, name in enumerate(("fly", "sdmlp", "mlp")):
+        folder = continual(tmp_path / name, name)
+        os.utime(folder.weights, ns=(0, 10**9 * (10 - age)))
+    assert newest_run(tmp_path).path.name == "sdmlp"
+    with pytest.raises(UsageError, match="no trained run"):
+        newest_run(tmp_path / "nowhere")
