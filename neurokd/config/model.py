@@ -33,18 +33,29 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "last_activation": "lif",
     },
     "cifar-resnet": {"in_channels": 3, "layers": 20},
+    "convmixer": {"in_channels": 3, "dim": 256, "depth": 8, "kernel": 5, "patch": 2},
     "module": {"factory": None, "stages": None, "classifier": None},
 }
 """What each network has besides the options of all, and its defaults."""
 _NEURONS = ("beta", "threshold")
 _ONLY_SPIKING = (*_NEURONS, "hidden", "last_activation")
+DENSE_ONLY = ("cifar-resnet", "convmixer")
+"""Networks without a spiking form."""
 
 
 class ModelConfig(Section):
     """Which network, and its geometry; the options of another network are refused."""
 
     name: Literal[
-        "convnet", "vgg", "mlp", "resnet19", "resnet20", "spikformer", "cifar-resnet", "module"
+        "convnet",
+        "vgg",
+        "mlp",
+        "resnet19",
+        "resnet20",
+        "spikformer",
+        "cifar-resnet",
+        "convmixer",
+        "module",
     ] = "convnet"
     in_channels: int | None = Field(default=None, ge=1, description="all but mlp and module")
     classes: int = Field(default=10, ge=2)
@@ -69,11 +80,13 @@ class ModelConfig(Section):
     last_activation: Literal["lif", "relu"] | None = Field(
         default=None, description="student: of its last stage; relu is not deployable"
     )
-    dim: int | None = Field(default=None, ge=1, description="spikformer: of a token")
-    depth: int | None = Field(default=None, ge=1, description="spikformer: blocks")
+    dim: int | None = Field(default=None, ge=1, description="spikformer, convmixer: channels")
+    depth: int | None = Field(default=None, ge=1, description="spikformer, convmixer: blocks")
     heads: int | None = Field(default=None, ge=1, description="spikformer: attention heads")
     mlp_ratio: int | None = Field(default=None, ge=1, description="spikformer: of its MLP")
     layers: Literal[20, 32, 56] | None = Field(default=None, description="cifar-resnet, a teacher")
+    kernel: int | None = Field(default=None, ge=1, description="convmixer: of a block, in pixels")
+    patch: int | None = Field(default=None, ge=1, description="convmixer: side in pixels")
     factory: str | None = Field(
         default=None, description="module: package.module:function that builds the network"
     )
@@ -113,8 +126,8 @@ class ModelConfig(Section):
             raise ValueError("kernels must be odd, so that padding keeps the geometry")
         if self.dim and self.heads and (self.dim % self.heads or self.dim % 8):
             raise ValueError("dim must be a multiple of heads and of 8")
-        if self.name == "cifar-resnet" and self.in_channels != 3:
-            raise ValueError("cifar-resnet is for RGB images: in_channels must be 3")
+        if self.name in DENSE_ONLY and self.in_channels != 3:
+            raise ValueError(f"{self.name} is for RGB images: in_channels must be 3")
         if self.name == "module" and not self.factory:
             raise ValueError("factory must name package.module:function")
         for key in _NEURONS if self.name == "module" else ():

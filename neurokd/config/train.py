@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from neurokd.config.distill import DistillConfig
-from neurokd.config.model import ModelConfig
+from neurokd.config.model import DENSE_ONLY, ModelConfig
 from neurokd.config.recipe import AugmentConfig, RecipeConfig
 from neurokd.config.section import Section
 
@@ -53,10 +53,10 @@ class TrainConfig(Section):
             raise ValueError("a teacher is not distilled: remove distill and teacher")
         if self.role == "teacher" and self.qat:
             raise ValueError("a teacher is not deployed: remove qat")
-        if self.role == "student" and self.model.name == "cifar-resnet":
+        if self.role == "student" and self.model.name in DENSE_ONLY:
             raise ValueError(
-                "cifar-resnet is a dense teacher without a spiking form: "
-                "resnet20 is a student of its depth and width"
+                f"{self.model.name} is a dense teacher without a spiking form: "
+                "resnet20 is a student for it"
             )
         if self.teacher and self.distill is None:
             raise ValueError("nobody listens to this teacher: remove it, or add distill.samd = 1")

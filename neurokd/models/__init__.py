@@ -2,6 +2,7 @@
 
 from neurokd.models.build import build_model
 from neurokd.models.cifar_resnet import CifarResNet
+from neurokd.models.convmixer import ConvMixer
 from neurokd.models.convnet import ConvNet
 from neurokd.models.mlp import MLP
 from neurokd.models.module import user_network
@@ -13,6 +14,7 @@ __all__ = [
     "MLP",
     "VGG",
     "CifarResNet",
+    "ConvMixer",
     "ConvNet",
     "ResNet",
     "Spikformer",

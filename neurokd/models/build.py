@@ -10,6 +10,7 @@ from torch import nn
 
 from neurokd.errors import UsageError
 from neurokd.models.cifar_resnet import CifarResNet
+from neurokd.models.convmixer import ConvMixer
 from neurokd.models.convnet import ConvNet
 from neurokd.models.mlp import MLP
 from neurokd.models.module import user_network
@@ -35,6 +36,10 @@ def _cifar_resnet(*, spiking: bool, **geometry: Any) -> nn.Module:
     return CifarResNet(**geometry)
 
 
+def _convmixer(*, spiking: bool, **geometry: Any) -> nn.Module:
+    return ConvMixer(**geometry)
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
     "vgg": VGG,
@@ -43,12 +48,19 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet20": _resnet20,
     "spikformer": Spikformer,
     "cifar-resnet": _cifar_resnet,
+    "convmixer": _convmixer,
     "module": user_network,
 }
-_CLASSES = {"resnet19": ResNet, "resnet20": ResNet, "cifar-resnet": CifarResNet}
+_CLASSES = {
+    "resnet19": ResNet,
+    "resnet20": ResNet,
+    "cifar-resnet": CifarResNet,
+    "convmixer": ConvMixer,
+}
 """Whose options a builder passes on, where it has none itself."""
 _DECIDED = {"spiking", "blocks"}
 """What is no option: given already, or said by the name."""
+_DENSE_ONLY = ("cifar-resnet", "convmixer")
 
 
 def build_model(name: str, *, spiking: bool, **geometry: Any) -> nn.Module:
@@ -62,11 +74,11 @@ def build_model(name: str, *, spiking: bool, **geometry: Any) -> nn.Module:
     """
     if name not in MODELS:
         raise UsageError("unknown model", expected=", ".join(MODELS), found=repr(name))
-    if spiking and name == "cifar-resnet":
+    if spiking and name in _DENSE_ONLY:
         raise UsageError(
             "this network is a dense teacher, it has no spiking form",
             where=name,
-            remedy="resnet20 is a student of the same depth and width",
+            remedy="resnet20 is a student for it",
         )
     parameters = inspect.signature(_CLASSES.get(name, MODELS[name])).parameters
     offered = {key: p for key, p in parameters.items() if key not in _DECIDED}

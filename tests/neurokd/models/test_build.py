@@ -21,6 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet20": {"width": 1},
     "spikformer": {"dim": 16, "depth": 1, "heads": 2, "mlp_ratio": 1},
     "cifar-resnet": {"layers": 20},
+    "convmixer": {"dim": 8, "depth": 1, "kernel": 3, "patch": 2},
 }
 
 
@@ -29,7 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
 def test_the_configuration_builds_the_same_network(name: str, role: str) -> None:
     values = {"role": role, "model": {"name": name, **SMALL[name]}}
     spiking = role == "student"
-    if name == "cifar-resnet" and spiking:
+    if name in ("cifar-resnet", "convmixer") and spiking:
         with pytest.raises(ValueError, match="dense teacher"):
             TrainConfig.model_validate(values)
         return
