@@ -39,7 +39,7 @@ class Method(ABC):
 
     @abstractmethod
     def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Scalars that are added to the loss, by name; those of weight 0 are left out."""
+        """Scalars that are added to the loss, by name and with their weights; none of weight 0."""
 
     def training_data(self, data: LabelledData) -> LabelledData:
         """The samples of an epoch: those of the task, unless a method keeps exemplars."""
@@ -60,6 +60,10 @@ class Method(ABC):
     def end_task(self, network: nn.Module, task: Task, generator: torch.Generator) -> None:
         """Called after the last step of a task: what must be remembered is taken here."""
         return None
+
+    def measured(self) -> dict[str, float]:
+        """What it has measured in an epoch besides its terms; asked at the end of each."""
+        return {}
 
     def scores(self, network: nn.Module, x: Tensor) -> Tensor | None:
         """(N, K) scores if the method classifies in another way than by the logits."""

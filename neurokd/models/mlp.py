@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from neurokd.errors import UsageError
 from neurokd.models.form import Form
 from neurokd.models.geometry import require_counts
 
@@ -19,7 +20,8 @@ class MLP(nn.Module):
     are the last membrane over T. A sample holds ``inputs`` numbers, whatever its shape.
 
     ``stages.i`` is hidden layer i, whose output (…, sizes[i]) is no map: the losses on logits
-    apply to it, those on maps do not. ``classifier`` is the last linear layer.
+    apply to it, those on maps do not. ``classifier`` is the last linear layer. ``dropout`` is the
+    part of each hidden layer's outputs that is dropped in training; the spiking form has none.
 
     Raises: `UsageError` for a geometry that cannot be.
     """
@@ -32,15 +34,27 @@ class MLP(nn.Module):
         spiking: bool = False,
         beta: float = 0.5,
         threshold: float = 1.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         require_counts("MLP", inputs=inputs, sizes=sizes, classes=classes)
+        if not 0 <= dropout < 1 or (spiking and dropout):
+            raise UsageError(
+                "this dropout cannot be",
+                where="MLP",
+                expected="0 ≤ dropout < 1, and 0 where neurons spike",
+                found=str(dropout),
+            )
         self.spiking = spiking
         form = Form(spiking, beta, threshold)
         self.flatten = form.layer(nn.Flatten())
         self.stages = nn.Sequential(
             *(
-                nn.Sequential(form.layer(nn.Linear(width, size)), form.activation())
+                nn.Sequential(
+                    form.layer(nn.Linear(width, size)),
+                    form.activation(),
+                    *([nn.Dropout(dropout)] if dropout else []),
+                )
                 for width, size in pairwise((inputs, *sizes))
             )
         )

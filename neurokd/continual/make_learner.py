@@ -1,0 +1,73 @@
+"""`make_learner`: the learner that a configuration describes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from neurokd.config.continual import ContinualConfig
+from neurokd.continual.gradient_learner import GradientLearner
+from neurokd.continual.learner import Learner
+from neurokd.continual.method import Method
+from neurokd.data.stream import Stream
+from neurokd.errors import BackendUnavailableError
+from neurokd.models.mlp import MLP
+from neurokd.models.module import user_network
+from neurokd.models.sdmlp import SDMLP
+from neurokd.run import WEIGHTS, load_state, read_weights
+
+
+def make_learner(config: ContinualConfig, stream: Stream) -> Learner:
+    """The network, freshly initialised or pretrained, with its methods and its engine.
+
+    Raises: `UsageError` for a network that cannot be, `FileFormatError` for pretrained weights
+    that do not fit, `BackendUnavailableError` where there is no such device.
+    """
+    network = build_network(config, stream.sample_shape, stream.classes)
+    if config.network.pretrained is not None:
+        load_pretrained(network, Path(config.network.pretrained))
+    device = _device(config.device)
+    return GradientLearner(network, config.learning, make_methods(config), device)
+
+
+def make_methods(config: ContinualConfig) -> list[Method]:
+    """The methods of a configuration, in the order of its sections."""
+    return []
+
+
+def build_network(config: ContinualConfig, sample_shape: Sequence[int], classes: int) -> nn.Module:
+    """The configured network as it is before it learns; its initialisation is drawn by ``seed``."""
+    options = config.network
+    inputs = prod(sample_shape)
+    sizes = options.sizes or ()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if options.name == "module":
+            assert options.factory is not None  # as the configuration was checked
+            return user_network(options.factory, spiking=False, classes=classes)
+        if options.name == "mlp":
+            return MLP(inputs, sizes, classes, dropout=options.dropout or 0.0)
+        assert options.k and options.switch_samples and options.inhibition
+        return SDMLP(inputs, sizes, classes, options.k, options.switch_samples, options.inhibition)
+
+
+def load_pretrained(network: nn.Module, path: Path) -> None:
+    """Load all but the classifier, counters included, from a run folder or a weights file."""
+    file = path / WEIGHTS if path.is_dir() else path
+    state = read_weights(file, remedy="network.pretrained names a run that is complete, or a file")
+    kept = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    fresh = {k: v for k, v in network.state_dict().items() if k.startswith("classifier.")}
+    load_state(network, {**kept, **fresh}, file)
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise BackendUnavailableError(
+            "there is no GPU here that torch can use", where="device", remedy="set device = 'cpu'"
+        )
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
