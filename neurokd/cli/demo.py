@@ -14,7 +14,7 @@ from neurokd.cli.options import Json
 from neurokd.cli.profile import profile_source
 from neurokd.cli.run_place import place
 from neurokd.cli.source import DEFAULT_CHIP, Source
-from neurokd.cli.train import teacher_for, train_run
+from neurokd.cli.train import TEACHER, teacher_for, train_run
 from neurokd.cli.verify import DOES_NOT_HOLD, print_verdict, verify_source
 from neurokd.config import read_config
 from neurokd.hardware.lava_environment import lava_status
@@ -47,7 +47,7 @@ def run(
 
     console.message("1 a dense teacher, and a spiking student distilled from it")
     teacher = teacher_for(config, None, folder)
-    train_run(config, folder, "student", teacher=teacher)
+    train_run(config, folder, "student", teacher=teacher, teacher_source=TEACHER)
     console.message("2 the same student without a teacher, same seed and budget")
     baseline = RunFolder(folder.path / "baseline")
     train_run(alone, baseline, "student alone")

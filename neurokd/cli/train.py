@@ -18,6 +18,9 @@ from neurokd.run import RunFolder, configured_model, load_state, read_weights
 if TYPE_CHECKING:
     from torch import nn
 
+TEACHER = "teacher"
+"""Where a run keeps the teacher that was trained for it."""
+
 
 def run(
     config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
@@ -51,7 +54,8 @@ def run(
         teacher_for(resolved, teacher, folder, resume) if needs_teacher(resolved, teacher) else None
     )
     begun = resume and folder.checkpoint.is_file()
-    train_run(resolved, folder, "student", teacher=guide, resume=begun)
+    source = str(teacher) if teacher else TEACHER
+    train_run(resolved, folder, "student", teacher=guide, teacher_source=source, resume=begun)
     if resolved.qat:
         export_deployed(folder)
     answer(folder, as_json)
@@ -100,7 +104,7 @@ def teacher_for(
             remedy="give --teacher RUN (`neurokd teach` makes one); weights alone need "
             "--set teacher=CONFIG, too, which says what network they are of",
         )
-    own = RunFolder(folder.path / "teacher")
+    own = RunFolder(folder.path / TEACHER)
     if resume and own.weights.is_file():
         return own.load_model()
     inherited = [f"seed={config.seed}", f"data={json.dumps(config.data)}"]
@@ -118,7 +122,7 @@ def teacher_for(
 
 def own_teacher(folder: RunFolder) -> nn.Module:
     """The teacher that a run trained for itself; `UsageError` if it had another one."""
-    own = RunFolder(folder.path / "teacher")
+    own = RunFolder(folder.path / TEACHER)
     if not own.weights.is_file():
         raise UsageError(
             "the run was distilled from a teacher that is not part of it",
@@ -136,13 +140,21 @@ def train_run(
     label: str,
     *,
     teacher: nn.Module | None = None,
+    teacher_source: str | None = None,
     resume: bool = False,
 ) -> nn.Module:
     """`neurokd.training.train` under a progress bar."""
     from neurokd.training import train
 
     with console.steps(label) as tell:
-        return train(config, folder, teacher=teacher, resume=resume, progress=tell)
+        return train(
+            config,
+            folder,
+            teacher=teacher,
+            teacher_source=teacher_source,
+            resume=resume,
+            progress=tell,
+        )
 
 
 def require_role(config: TrainConfig, role: str, where: str) -> None:

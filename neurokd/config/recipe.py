@@ -52,6 +52,8 @@ class RecipeConfig(Section):
             raise ValueError("final_learning_rate is for schedule = 'cosine': remove it")
         if self.optimizer != "sgd" and self.momentum != _MOMENTUM:
             raise ValueError("momentum is for optimizer = 'sgd': remove it")
+        if self.mixup_epochs and not self.mixup:
+            raise ValueError("mixup_epochs ends a mixup that is off: set mixup, or remove it")
         if self.final_learning_rate > self.learning_rate:
             raise ValueError("final_learning_rate must not exceed learning_rate")
         return self

@@ -15,7 +15,7 @@ from neurokd.data.fashion_mnist import FASHION_MNIST, fashion_mnist
 from neurokd.data.labelled import LabelledData
 from neurokd.data.mnist import MNIST, mnist, mnist_subset
 from neurokd.data.npz import read_npz
-from neurokd.errors import UsageError
+from neurokd.errors import ShapeMismatchError, UsageError
 
 Loader = Callable[[str, int | None], LabelledData]
 """(split, steps) → data; ``steps`` is the number of event frames, None for the set's default."""
@@ -58,7 +58,7 @@ def load_data(source: str, split: str = "test", *, steps: int | None = None) -> 
         return read_npz(Path(source))
     name, _, named_split = source.partition(":")
     split = named_split or split
-    is_folder = bool(name) and name not in DATA_SETS and Path(name).is_dir()
+    is_folder = _is_folder(name)
     if name not in DATA_SETS and not is_folder:
         raise UsageError(
             "unknown data set",
@@ -76,6 +76,39 @@ def load_data(source: str, split: str = "test", *, steps: int | None = None) -> 
             "the number of steps must be positive", where=name, expected="≥ 1", found=str(steps)
         )
     return DATA_SETS[name](split, steps)
+
+
+def _is_folder(name: str) -> bool:
+    return bool(name) and name not in DATA_SETS and Path(name).is_dir()
+
+
+def require_alike(source: str, train: LabelledData, classes: int) -> None:
+    """Raise a typed error if a folder's test samples are not of the kind of ``train``.
+
+    Whatever is wrong with ``test.npz`` is then said before training, not after it. Data sets by
+    name are alike by themselves.
+    """
+    if not _is_folder(source):
+        return
+    test = load_data(source, "test")
+    if (test.x.shape[1:], test.events) != (train.x.shape[1:], train.events):
+        raise ShapeMismatchError(
+            "the test samples are of another kind than the training samples",
+            where=test.name,
+            expected=_kind(train),
+            found=_kind(test),
+        )
+    if test.classes > classes:
+        raise UsageError(
+            "the test samples have more classes than the network",
+            where=test.name,
+            expected=f"at most {classes}",
+            found=str(test.classes),
+        )
+
+
+def _kind(data: LabelledData) -> str:
+    return f"{'event frames' if data.events else 'samples'} of {data.x.shape[1:]}"
 
 
 def require_splits(source: str) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from neurokd.config import TrainConfig
 from neurokd.data import LabelledData, load_data
-from neurokd.data.load import require_splits
+from neurokd.data.load import require_alike, require_splits
 from neurokd.errors import ShapeMismatchError, UsageError
 from neurokd.models.answer import require_answer
 from neurokd.run import RunFolder, configured_model
@@ -27,6 +27,7 @@ from neurokd.training.kept_memory import keep_freed_memory
 from neurokd.training.objective import make_objective
 from neurokd.training.precision import neurons_in_float32
 from neurokd.training.processes import run_on_devices
+from neurokd.training.teacher_record import record_teacher, require_same_teacher
 from neurokd.training.tensorboard import Curves
 
 
@@ -35,6 +36,7 @@ def train(
     folder: RunFolder,
     *,
     teacher: nn.Module | None = None,
+    teacher_source: str | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> nn.Module:
@@ -43,6 +45,9 @@ def train(
     With ``config.qat`` the student goes on in the integers of Loihi 2 (`finetune_run`), and its
     weights are then those that the chip stores. With ``config.devices`` > 1 this process starts the
     others and is the first of them.
+
+    The run records the fingerprint of its teacher, and ``teacher_source``, which says where that
+    came from; it goes on with the same one only.
 
     The test split is evaluated once, at the very end; nothing is selected by it, a validation split
     is held out of the training samples. The same configuration on the same CPU gives the same
@@ -80,9 +85,10 @@ def train(
         )
     if resume:
         require_checkpoint(folder.checkpoint, config)
+        require_same_teacher(folder, teacher)
         if _is_finished(folder, config):
             return folder.load_model()
-    is_first = run_on_devices(_train, config, (folder, teacher, resume), progress)
+    is_first = run_on_devices(_train, config, (folder, teacher, teacher_source, resume), progress)
     if config.qat and is_first:
         finetune_run(folder, teacher, config.weight_bits, resume=resume, progress=progress)
     return folder.load_model()
@@ -93,6 +99,7 @@ def _train(
     config: TrainConfig,
     folder: RunFolder,
     teacher: nn.Module | None,
+    teacher_source: str | None,
     resume: bool,
     progress: Progress | None,
 ) -> bool:
@@ -100,6 +107,7 @@ def _train(
     keep_freed_memory()
     data = load_data(config.data, "train", steps=config.steps).first(config.samples)
     _require_fit(config, data)
+    require_alike(config.data, data, config.model.classes)
     held_out = None
     if config.recipe.validation:
         data, held_out = data.split(config.recipe.validation, config.seed)
@@ -121,6 +129,8 @@ def _train(
             stack.enter_context(compiled_stages(dense))
         if devices.is_first:
             folder.begin(config, resume)
+            if not resume:
+                record_teacher(folder, teacher, teacher_source)
         metrics = fit(
             model,
             objective,

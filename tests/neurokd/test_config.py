@@ -68,6 +68,7 @@ def test_bad_overrides_are_refused_by_name(override: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("preset", "overrides", "message"),
     [
+        ("mnist-student", ["recipe.mixup_epochs=3"], "a mixup that is off"),
         ("mnist-student", ["recipe.momentum=0.5"], "momentum is for optimizer = 'sgd'"),
         ("mnist-student", ["recipe.final_learning_rate=1e-4"], "for schedule = 'cosine'"),
         ("mnist-student", ["recipe.patience=3"], "need validation > 0"),

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurokd.data.load import DATA_SETS, PUBLISHED_SETS, load_data
-from neurokd.errors import FileFormatError, UsageError
+from neurokd.data.load import DATA_SETS, PUBLISHED_SETS, load_data, require_alike
+from neurokd.errors import FileFormatError, NeurokdError, UsageError
 
 
 def test_a_split_in_the_name_goes_before_the_one_meant() -> None:
@@ -40,3 +40,35 @@ def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:
     (tmp_path / "test.npz").unlink()
     with pytest.raises(FileFormatError, match="test.npz: no such file"):
         load_data(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ({"x": np.zeros((2, 4)), "y": [0, 1]}, r"another kind.*samples of \(3,\).*\(4,\)"),
+        ({"x": np.zeros((2, 5, 3)), "y": [0, 1], "events": True}, r"event frames of \(5, 3\)"),
+        ({"x": np.zeros((2, 3)), "y": [0, 2]}, "more classes.*at most 2.*found 3"),
+        ({"x": np.full((2, 3), np.nan), "y": [0, 1]}, "finite numbers"),
+        (None, "test.npz: no such file"),
+    ],
+)
+def test_test_samples_that_do_not_fit_are_refused_with_the_training_samples(
+    tmp_path: Path, test: dict[str, object] | None, message: str
+) -> None:
+    np.savez(tmp_path / "train.npz", x=np.zeros((4, 3)), y=[0, 1, 0, 1])
+    train = load_data(str(tmp_path), "train")
+    if test is not None:
+        np.savez(tmp_path / "test.npz", **test)  # type: ignore[arg-type]
+    with pytest.raises(NeurokdError, match=message):
+        require_alike(str(tmp_path), train, 2)
+
+
+def test_test_samples_that_fit_are_taken_and_data_sets_by_name_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, samples in (("train", 4), ("test", 2)):
+        np.savez(tmp_path / f"{split}.npz", x=np.zeros((samples, 3)), y=np.arange(samples) % 2)
+    require_alike(str(tmp_path), load_data(str(tmp_path), "train"), 2)
+    train = load_data("mnist-subset", "train")
+    monkeypatch.setitem(DATA_SETS, "mnist-subset", lambda split, steps: 1 / 0)
+    require_alike("mnist-subset", train, 10)

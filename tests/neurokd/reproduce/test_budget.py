@@ -75,7 +75,9 @@ def test_a_budget_that_nothing_fits_says_what_would() -> None:
 
 
 def test_phases_shrink_with_the_epochs() -> None:
-    recipe = RecipeConfig(epochs=300, schedule="cosine", warmup_epochs=20, mixup_epochs=200)
+    recipe = RecipeConfig(
+        epochs=300, schedule="cosine", warmup_epochs=20, mixup=0.5, mixup_epochs=200
+    )
     config = TrainConfig(role="student", recipe=recipe)
     small = resized(config, Size(12, 640))
     assert (small.samples, small.recipe.epochs) == (640, 12)

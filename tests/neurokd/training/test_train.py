@@ -221,3 +221,16 @@ def test_a_teacher_of_other_images_is_refused_before_the_run(
     with pytest.raises(ShapeMismatchError, match="teacher: the network does not take these samp"):
         train(config, RunFolder(tmp_path / "r"), teacher=teacher)
     assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_whose_test_samples_do_not_fit_is_refused_before_training(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    np.savez(own / "train.npz", x=np.zeros((64, 1, 28, 28), np.float32), y=np.arange(64) % 10)
+    np.savez(own / "test.npz", x=np.zeros((8, 1, 14, 14), np.float32), y=np.arange(8))
+    config = read_config("mnist-student-alone", [*tiny, f"data='{own}'"])
+    with pytest.raises(ShapeMismatchError, match=r"test\.npz.*\(1, 28, 28\).*\(1, 14, 14\)"):
+        train(config, RunFolder(tmp_path / "r"))
+    assert not (tmp_path / "r").exists()
