@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 
 from neurokd.data.labelled import LabelledData
-from neurokd.errors import UsageError
+from neurokd.errors import ShapeMismatchError, UsageError
 
 Order = Literal["ordinal"] | int
 """Of the classes: as they are numbered, or shuffled by a seed."""
+ORDERS: tuple[Order, ...] = ("ordinal", 3, 15, 27, 97)
+"""The five runs of the papers."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,19 @@ class Stream:
 
 
 def class_order(classes: int, order: Order) -> tuple[int, ...]:
-    """The classes 0 … K − 1 as numbered, or in the permutation that numpy's PCG64 draws."""
+    """The classes 0 … K − 1 as numbered, or in the permutation that numpy's PCG64 draws.
+
+    Raises: `UsageError` for a seed below 0.
+    """
     if order == "ordinal":
         return tuple(range(classes))
+    if order < 0:
+        raise UsageError(
+            "this is no order of the classes",
+            where="order",
+            expected="ordinal, or a seed ≥ 0",
+            found=str(order),
+        )
     return tuple(int(c) for c in np.random.default_rng(order).permutation(classes))
 
 
@@ -75,9 +87,23 @@ def split_stream(
     """Cut a data set into tasks of ``per_task`` classes each, the first ``tasks`` of them.
 
     ``validation`` is the part of each class that is held out of training, drawn by ``seed``.
-    Raises: `UsageError` for classes that do not divide, or that lack samples.
+    Raises: `UsageError` for event frames, for classes that do not divide, and for one without
+    samples; `ShapeMismatchError` for test samples of another shape.
     """
-    classes = train.classes
+    if train.events or test.events:
+        raise UsageError(
+            "a stream is of samples without time, and these are event frames",
+            where=train.name,
+            remedy="give images or embeddings, such as mnist or cifar10",
+        )
+    if test.sample_shape != train.sample_shape:
+        raise ShapeMismatchError(
+            "training and test samples do not belong together",
+            where=test.name,
+            expected=f"samples of {train.sample_shape}",
+            found=str(test.sample_shape),
+        )
+    classes = max(train.classes, test.classes)
     if per_task < 1 or classes % per_task:
         raise UsageError(
             "the classes do not divide among the tasks",
@@ -85,13 +111,6 @@ def split_stream(
             expected=f"a divisor of {classes}",
             found=str(per_task),
             remedy="change per_task",
-        )
-    if test.classes > classes or test.sample_shape != train.sample_shape:
-        raise UsageError(
-            "training and test samples do not belong together",
-            where=test.name,
-            expected=f"{classes} classes of {train.sample_shape}",
-            found=f"{test.classes} classes of {test.sample_shape}",
         )
     most = classes // per_task
     count = most if tasks is None else tasks
@@ -122,11 +141,16 @@ def split_stream(
 
 
 def of_classes(data: LabelledData, classes: Sequence[int]) -> LabelledData:
-    """The samples of some classes, in the order of the data."""
+    """The samples of some classes, in the order of the data; `UsageError` if one has none."""
     chosen = np.flatnonzero(np.isin(data.y, classes))
     missing = sorted(set(classes) - set(data.y[chosen].tolist()))
     if missing:
-        raise UsageError("a class has no samples", where=data.name, found=f"class {missing[0]}")
+        raise UsageError(
+            "a class has no samples",
+            where=data.name,
+            found=f"class {missing[0]}",
+            remedy="take more samples, or other classes",
+        )
     return replace(data, x=data.x[chosen], y=data.y[chosen])
 
 
