@@ -23,7 +23,8 @@ class RayPool(Pool):
     """Ray tasks of ``threads`` cores each, and of ``gpus`` GPUs.
 
     The machines of a cluster have neurokd installed and see the output folder under the same
-    path. Raises: `BackendUnavailableError` without Ray, or if the cluster does not answer.
+    path. Raises: `BackendUnavailableError` without Ray, if the cluster does not answer, or if none
+    of its machines has the cores and GPUs of a task; those that would still be started don't count.
     """
 
     def __init__(self, address: str, workers: int, threads: int = 1, gpus: float = 0) -> None:
@@ -74,9 +75,29 @@ class RayPool(Pool):
                 found=str(error).partition("\n")[0],
                 remedy=f"`--ray {LOCAL}` starts one here",
             ) from error
+        try:
+            self._require_resources()
+        except BackendUnavailableError:
+            self.__exit__(None, None, None)
+            raise
         resources = {"num_cpus": self._threads, "num_gpus": self._gpus, "max_retries": 0}
         self._perform = self._ray.remote(**resources)(_perform)
         return self
+
+    def _require_resources(self) -> None:
+        """Ray would wait for ever for what none of its machines has."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        for name, needed in (("CPU", self._threads), ("GPU", self._gpus)):
+            most = max((node.get(name, 0) for node in nodes), default=0)
+            nodes = [node for node in nodes if node.get(name, 0) >= needed]  # one with all of it
+            if not nodes:
+                raise BackendUnavailableError(
+                    f"no machine of the Ray cluster has as many {name}s as a run needs",
+                    where=f"--ray {self._address}",
+                    expected=f"{needed:g}",
+                    found=f"{most:g} at most",
+                    remedy="take --device cpu" if name == "GPU" else "take fewer --threads",
+                )
 
     def submit(self, task: Task) -> None:
         """Queue a task."""
