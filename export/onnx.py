@@ -1,4 +1,4 @@
-"""From a NIR graph to an ONNX model for edge devices, checked before it is written."""
+"""From a network to an ONNX model for edge devices, checked before it is written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from neurokd.export.nir_structure import graph_dt
 
 if TYPE_CHECKING:
     import nir
+    from torch import nn
 
     from neurokd.export.onnx_range import Range
 
@@ -31,7 +32,7 @@ class OnnxReport:
     ``activations``: scale, zero point and whether uint8 is exact, by layer. ``max_error``: ONNX
     Runtime against the float64 reference with the weights that the file holds;
     ``quantisation_error``: against the float network; ``score_scale``: the largest score there.
-    ``float_bytes``: the same model in float32.
+    ``float_bytes``: the same model in float32. A dense network has no ``steps`` and no ``dt_s``.
     """
 
     path: str
@@ -41,7 +42,7 @@ class OnnxReport:
     ir_version: int
     steps: int | None
     static_input: bool
-    dt_s: float
+    dt_s: float | None
     readout: str
     nodes: int
     operators: dict[str, int]
@@ -60,9 +61,9 @@ class OnnxReport:
 
 
 def to_onnx(
-    source: nir.NIRGraph,
+    source: nir.NIRGraph | nn.Module,
     path: str | Path,
-    form: str = "unrolled",
+    form: str | None = None,
     precision: str = "int8",
     steps: int | None = None,
     *,
@@ -74,10 +75,11 @@ def to_onnx(
     """Write a NIR graph as an ONNX model in float32, or with Conv and Gemm in int8 (QDQ).
 
     Neurons are stepped by forward Euler: v ← v + dt/τ (v_leak − v + r x), a spike where v >
-    v_threshold, then v ← v_reset. Form ``unrolled``: x → scores, all steps in one call, what lies
-    before the first neurons computed once if the input is static. Form ``step``: x and every
-    membrane → output and every new membrane. Scores are the output membrane at the last step, or
-    the output's spikes summed over the steps.
+    v_threshold, then v ← v_reset. Form ``unrolled`` (the default): x → scores, all steps in one
+    call, what lies before the first neurons computed once if the input is static. Form ``step``: x
+    and every membrane → output and every new membrane. Scores are the output membrane at the last
+    step, or the output's spikes summed over the steps. A dense torch network (SDMLP, MLP) has no
+    form, steps or dt: `neurokd.export.onnx_topk.topk_to_onnx` writes it.
 
     int8: weights symmetric per output channel, biases int32 at scale input · weight, activations
     uint8: spikes and small sums or means of them without any rounding, the analog input over its
@@ -94,6 +96,12 @@ def to_onnx(
     Raises: `UsageError`, `UnsupportedNodeError`, `ShapeMismatchError`, `CapacityError`,
     `BackendFailedError` (the proof fails: nothing is written).
     """
+    import nir
+
+    if not isinstance(source, nir.NIRGraph):
+        static = None if static_input else False
+        spiking = {"form": form, "steps": steps, "dt": dt, "static_input": static}
+        return _dense(source, path, precision, calibration, opset, spiking)
     from neurokd.export.onnx_calibration import checked_calibration, operand_ranges
     from neurokd.export.onnx_check import compare, quantisation, require_quantised
     from neurokd.export.onnx_file import parse_onnx
@@ -103,6 +111,7 @@ def to_onnx(
     from neurokd.export.onnx_range import ASSUMED_INPUT, observed_range
     from neurokd.export.onnx_runtime import run_file
 
+    form = form or FORMS[-1]
     _check_choices(form, precision, steps, opset)
     plan = plan_graph(source)
     int8 = precision == "int8"
@@ -150,32 +159,62 @@ def to_onnx(
         float_bytes=float_model.ByteSize(),
         quantised=found.quantised,
         unquantised=found.unquantised,
-        activations={name: _activation(each) for name, each in ranges.items()},
+        activations={name: activation_entry(each) for name, each in ranges.items()},
         max_error=compared.max_error,
         quantisation_error=compared.quantisation_error,
         score_scale=compared.scale,
     )
 
 
-def _activation(values: Range) -> dict[str, float | int | bool]:
+def activation_entry(values: Range) -> dict[str, float | int | bool]:
+    """An entry of `OnnxReport.activations`."""
     scale, zero_point = values.uint8()
     return {"scale": scale, "zero_point": zero_point, "exact": values.exact}
 
 
+def _dense(
+    network: nn.Module,
+    path: str | Path,
+    precision: str,
+    calibration: NDArray[Any] | None,
+    opset: int,
+    spiking: dict[str, Any],
+) -> OnnxReport:
+    from neurokd.export.onnx_topk import topk_to_onnx
+
+    given = {name: value for name, value in spiking.items() if value is not None}
+    if given:
+        raise UsageError(
+            f"a dense network has no {' and no '.join(given)}",
+            where=type(network).__name__,
+            found=", ".join(f"{name} {value}" for name, value in given.items()),
+            remedy="leave it out",
+        )
+    return topk_to_onnx(network, path, precision, calibration=calibration, opset=opset)
+
+
+def require_choice(what: str, value: str | int) -> None:
+    """Raise `UsageError` for a form, a precision or an opset that is not offered."""
+    choices: dict[str, tuple[str | int, ...]] = {
+        "form": FORMS,
+        "precision": PRECISIONS,
+        "opset": OPSETS,
+    }
+    offered = choices[what]
+    if value not in offered:
+        raise UsageError(
+            f"this {what} is not offered",
+            where=what,
+            expected=", ".join(map(str, offered)),
+            found=str(value),
+            remedy=f"choose {what} {offered[0] if what != 'opset' else 20}",
+        )
+
+
 def _check_choices(form: str, precision: str, steps: int | None, opset: int) -> None:
-    for what, value, offered in (
-        ("form", form, FORMS),
-        ("precision", precision, PRECISIONS),
-        ("opset", opset, OPSETS),
-    ):
-        if value not in offered:
-            raise UsageError(
-                f"this {what} is not offered",
-                where=what,
-                expected=", ".join(map(str, offered)),
-                found=str(value),
-                remedy=f"choose {what} {offered[0] if what != 'opset' else 20}",
-            )
+    require_choice("form", form)
+    require_choice("precision", precision)
+    require_choice("opset", opset)
     if steps is None and form == "unrolled":
         raise UsageError(
             "an unrolled model needs its number of steps",

@@ -31,10 +31,11 @@ def run_onnx(
     batch_size: int = 128,
     progress: Progress | None = None,
 ) -> Array:
-    """Scores of samples from a model that `to_onnx` wrote, of either form.
+    """Scores of samples from a model that `to_onnx` wrote, of any form.
 
     A step model is called once a step with its membranes handed back, from membranes of zero;
-    its scores are the output membrane at the last step, or the output's spikes summed.
+    its scores are the output membrane at the last step, or the output's spikes summed. A dense
+    model has no steps.
 
     Shapes: x (B, *shape) for a model of static input, else (T, B, *shape) → (B, K) float32.
     ``steps`` is needed only by a step model of static input that does not hold its number.
@@ -144,6 +145,15 @@ def _check_input(file: OnnxFile, x: Array, static: bool) -> None:
 
 
 def _steps(file: OnnxFile, x: Array, static: bool, asked: int | None) -> int:
+    if file.value("form") == "dense":
+        if asked is not None:
+            raise UsageError(
+                "this model has no steps",
+                where=file.where,
+                found=f"steps {asked}",
+                remedy="leave steps out",
+            )
+        return 1
     stored = int(file.value("steps")) if "steps" in file.metadata else None
     given = asked if static else x.shape[0]
     fixed = file.value("form") == "unrolled"
