@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "The whole path, training to verdict, on an MNIST subset.",
     "teach": "Train a dense teacher.",
     "train": "Train a spiking student, by distillation if it has a teacher.",
+    "embed": "A data set's embeddings by a frozen extractor.",
     "continual": "Learn a stream of tasks: SDMLP, SSD and baselines.",
     "export": "Write a network as NIR, for Loihi, or as ONNX.",
     "simulate": "Run a network on the emulator, Lava or ONNX Runtime.",

@@ -3,6 +3,7 @@
 from neurokd.config.continual import ContinualConfig
 from neurokd.config.describe import described_config
 from neurokd.config.distill import DistillConfig
+from neurokd.config.embed import EmbedConfig
 from neurokd.config.model import ModelConfig
 from neurokd.config.read import (
     AnyConfig,
@@ -11,6 +12,7 @@ from neurokd.config.read import (
     read_any_config,
     read_config,
     read_continual_config,
+    read_embed_config,
     write_config,
 )
 from neurokd.config.recipe import AugmentConfig, RecipeConfig
@@ -21,6 +23,7 @@ __all__ = [
     "AugmentConfig",
     "ContinualConfig",
     "DistillConfig",
+    "EmbedConfig",
     "ModelConfig",
     "RecipeConfig",
     "TrainConfig",
@@ -30,5 +33,6 @@ __all__ = [
     "read_any_config",
     "read_config",
     "read_continual_config",
+    "read_embed_config",
     "write_config",
 ]

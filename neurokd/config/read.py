@@ -20,6 +20,7 @@ from neurokd.config.continual import (
     SpikingConfig,
 )
 from neurokd.config.distill import DistillConfig
+from neurokd.config.embed import EmbedConfig
 from neurokd.config.model import ModelConfig
 from neurokd.config.recipe import AugmentConfig, RecipeConfig
 from neurokd.config.section import Section
@@ -31,7 +32,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-AnyConfig = TrainConfig | ContinualConfig
+AnyConfig = TrainConfig | ContinualConfig | EmbedConfig
 """What ``role`` decides between."""
 
 SECTIONS: dict[type[Section], dict[str, type[Section]]] = {
@@ -47,6 +48,7 @@ SECTIONS: dict[type[Section], dict[str, type[Section]]] = {
         **METHODS,
         "spiking": SpikingConfig,
     },
+    EmbedConfig: {"model": ModelConfig},
 }
 """The tables of each kind of configuration; all other keys stand above them."""
 
@@ -69,7 +71,7 @@ def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
     """
     config = read_any_config(source, overrides)
     if not isinstance(config, TrainConfig):
-        raise _wrong_kind(source, "a teacher or a student", "continual")
+        raise _wrong_kind(source, "a teacher or a student", config.role)
     return config
 
 
@@ -81,6 +83,17 @@ def read_continual_config(source: str | Path, overrides: Sequence[str] = ()) -> 
     config = read_any_config(source, overrides)
     if not isinstance(config, ContinualConfig):
         raise _wrong_kind(source, "continual learning", config.role)
+    return config
+
+
+def read_embed_config(source: str | Path, overrides: Sequence[str] = ()) -> EmbedConfig:
+    """The configuration of an extractor: a preset's name or a TOML file, with overrides.
+
+    Raises: as `read_any_config`, and `UsageError` for one of another kind.
+    """
+    config = read_any_config(source, overrides)
+    if not isinstance(config, EmbedConfig):
+        raise _wrong_kind(source, "an extractor of embeddings", config.role)
     return config
 
 
@@ -101,13 +114,13 @@ def read_any_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyCon
 
 
 def _wrong_kind(source: str | Path, expected: str, role: str) -> UsageError:
-    remedies = {"teacher": "teach", "student": "train", "continual": "continual"}
+    commands = {"teacher": "teach", "student": "train"}
     return UsageError(
         "this configuration is of another kind",
         where=str(source),
         expected=f"one of {expected}",
         found=f'role = "{role}"',
-        remedy=f"`neurokd {remedies[role]}` takes it",
+        remedy=f"`neurokd {commands.get(role, role)}` takes it",
     )
 
 
@@ -155,8 +168,10 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _validated(values: dict[str, Any], where: str) -> AnyConfig:
-    continual = values.get("role") == "continual"
-    kind: type[TrainConfig] | type[ContinualConfig] = ContinualConfig if continual else TrainConfig
+    kinds: dict[Any, type[TrainConfig] | type[ContinualConfig] | type[EmbedConfig]]
+    kinds = {"continual": ContinualConfig, "embed": EmbedConfig}
+    role = values.get("role")
+    kind = kinds.get(role, TrainConfig) if isinstance(role, str) else TrainConfig
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""DATA of the command line: a data set's name with an optional split, or an `.npz` file."""
+"""DATA of the command line: a data set's name with an optional split, or a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from neurokd.data.cifar import CIFAR10, CIFAR100, cifar10, cifar100
+from neurokd.data.embeddings import SUFFIX, read_embeddings
 from neurokd.data.events import BINARY, cifar10_dvs, dvs_gesture, nmnist
 from neurokd.data.events.cifar10_dvs import CIFAR10_DVS
 from neurokd.data.events.dvs_gesture import DVS_GESTURE
@@ -15,6 +16,7 @@ from neurokd.data.fashion_mnist import FASHION_MNIST, fashion_mnist
 from neurokd.data.labelled import LabelledData
 from neurokd.data.mnist import MNIST, mnist, mnist_subset
 from neurokd.data.npz import read_npz
+from neurokd.data.tiny_imagenet import TINY_IMAGENET, tiny_imagenet
 from neurokd.errors import ShapeMismatchError, UsageError
 
 Loader = Callable[[str, int | None], LabelledData]
@@ -31,6 +33,7 @@ DATA_SETS: dict[str, Loader] = {
     "fashion-mnist": _static(fashion_mnist),
     "cifar10": _static(cifar10),
     "cifar100": _static(cifar100),
+    "tiny-imagenet": _static(tiny_imagenet),
     "nmnist": nmnist,
     "nmnist-binary": partial(nmnist, largest=BINARY),
     "cifar10-dvs": cifar10_dvs,
@@ -40,7 +43,16 @@ DATA_SETS: dict[str, Loader] = {
 }
 PUBLISHED_SETS = {
     each.name: each
-    for each in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100, NMNIST, CIFAR10_DVS, DVS_GESTURE)
+    for each in (
+        MNIST,
+        FASHION_MNIST,
+        CIFAR10,
+        CIFAR100,
+        TINY_IMAGENET,
+        NMNIST,
+        CIFAR10_DVS,
+        DVS_GESTURE,
+    )
 }
 """Those that are downloaded where they are not given."""
 SPLITS = ("train", "test")
@@ -49,7 +61,8 @@ SPLITS = ("train", "test")
 def load_data(source: str, split: str = "test", *, steps: int | None = None) -> LabelledData:
     """Load ``name``, ``name:split`` or ``file.npz``; ``split`` is the one meant without a colon.
 
-    ``name`` is that of a data set, or a folder with ``train.npz`` and ``test.npz``.
+    ``name`` is that of a data set, a folder with ``train.npz`` and ``test.npz``, or a file of
+    embeddings, ``file.safetensors``.
     ``steps`` is the number of frames that recordings of events are cut into; images ignore it.
     Raises: `UsageError` for an unknown name or split, `FileFormatError` for a bad file,
     `DownloadError` for a set that is not here and cannot be had.
@@ -59,10 +72,12 @@ def load_data(source: str, split: str = "test", *, steps: int | None = None) -> 
     name, _, named_split = source.partition(":")
     split = named_split or split
     is_folder = _is_folder(name)
-    if name not in DATA_SETS and not is_folder:
+    is_embedded = name.endswith(SUFFIX)
+    if name not in DATA_SETS and not is_folder and not is_embedded:
         raise UsageError(
             "unknown data set",
-            expected=f"{', '.join(DATA_SETS)}, a file that ends in .npz, or a folder of such",
+            expected=f"{', '.join(DATA_SETS)}, a file that ends in .npz or {SUFFIX}, or a folder "
+            "of train.npz and test.npz",
             found=repr(source),
         )
     if split not in SPLITS:
@@ -71,6 +86,9 @@ def load_data(source: str, split: str = "test", *, steps: int | None = None) -> 
         )
     if is_folder:
         return read_npz(Path(name) / f"{split}.npz")
+    if is_embedded:
+        embeddings = read_embeddings(Path(name))
+        return embeddings.train if split == "train" else embeddings.test
     if steps is not None and steps < 1:
         raise UsageError(
             "the number of steps must be positive", where=name, expected="≥ 1", found=str(steps)
