@@ -21,7 +21,7 @@ def place(name: str, out: Path | None, resume: bool) -> RunFolder:
     path = out or _numbered(name, resume)
     if path.exists() and not path.is_dir():
         raise UsageError("the run folder is a file", where=str(path))
-    if path.is_dir() and any(path.iterdir()) and not _is_run(path):
+    if path.is_dir() and _is_used(path) and not _is_run(path):
         raise UsageError(
             "the folder holds something else than a run",
             where=str(path),
@@ -50,6 +50,11 @@ def _numbered(name: str, resume: bool) -> Path:
             return last
         last = following
     raise AssertionError("count never ends")
+
+
+def _is_used(path: Path) -> bool:
+    """Whether there is anything but what a run leaves that was killed at its first file."""
+    return any(not file.name.startswith(".config.toml.") for file in path.iterdir())
 
 
 def _is_run(path: Path) -> bool:
