@@ -86,7 +86,7 @@ def _val_files(folder: Path, names: list[str]) -> tuple[list[Path], NDArray[np.i
     for line in _lines(table):
         file, _, rest = line.partition("\t")
         name = rest.partition("\t")[0]
-        if name not in labels or "/" in file or file.startswith("."):
+        if name not in labels or "/" in file or file[:1] in ("", "."):
             raise FileFormatError(
                 "a line names no image of a class",
                 where=str(table),

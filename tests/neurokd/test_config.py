@@ -4,6 +4,7 @@ import pytest
 
 from neurokd.config import (
     AugmentConfig,
+    EmbedConfig,
     RecipeConfig,
     TrainConfig,
     described_config,
@@ -104,6 +105,10 @@ def test_a_described_configuration_has_every_key_and_reads_back(tmp_path: Path, 
     (tmp_path / "c.toml").write_text(text)
     assert read_any_config(tmp_path / "c.toml") == config
     keys = {line.removeprefix("# ").partition(" =")[0] for line in text.splitlines()}
+    if isinstance(config, EmbedConfig):
+        assert keys >= set(EmbedConfig.model_fields) - {"model"}
+        assert keys >= set(config.model.geometry(spiking=False))
+        return
     if not isinstance(config, TrainConfig):
         assert keys >= set(config.network.offered()) | set(type(config.learning).model_fields)
         return
