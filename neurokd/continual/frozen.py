@@ -5,9 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from neurokd.continual.observe import Observer, Winners
+from neurokd.run import load_state
 from neurokd.training.features import submodule
 
 
@@ -23,41 +27,34 @@ def evaluating(network: nn.Module) -> Iterator[nn.Module]:
 
 
 class Teacher:
-    """A copy of a network as it was, in evaluation mode, without gradients.
+    """A copy of a network as it was, in evaluation mode, without gradients."""
 
-    Its weights alone are kept in a checkpoint: the copy is made from the network that learns, which
-    is of the same form.
-    """
+    def __init__(self, network: nn.Module) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self._observer = Observer(self.network)
 
-    def __init__(self) -> None:
-        self._copy: nn.Module | None = None
-        self._weights: dict[str, Tensor] = {}
+    @classmethod
+    def from_state(cls, network: nn.Module, state: Mapping[str, Tensor]) -> Teacher:
+        """One of the form of ``network`` with the weights of ``state``; `FileFormatError` if they
+        do not fit."""
+        teacher = cls(network)
+        load_state(teacher.network, state, Path("last.ckpt"))
+        return teacher
 
-    def __bool__(self) -> bool:
-        return self._copy is not None or bool(self._weights)
-
-    def take(self, network: nn.Module) -> nn.Module:
-        """Copy the network as it is now."""
-        self._copy = copy.deepcopy(network).requires_grad_(False).eval()
-        return self._copy
-
-    def like(self, network: nn.Module) -> nn.Module:
-        """The copy; after a restart it is made from ``network`` and the weights kept."""
-        if self._copy is None:
-            self.take(network).load_state_dict(self._weights)
-            self._weights = {}
-        assert self._copy is not None
-        return self._copy
+    @torch.no_grad()
+    def answer(self, x: Tensor) -> tuple[Tensor, tuple[Winners, ...]]:
+        """Logits (B, K), and the activations of its Top-K layers."""
+        logits: Tensor = self.network(x)
+        return logits, self._observer.take()
 
     def state(self) -> dict[str, Tensor]:
-        """Its weights and buffers; nothing before the first copy."""
-        return dict(self._copy.state_dict()) if self._copy is not None else dict(self._weights)
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state` gave."""
-        self._copy, self._weights = None, dict(state)
+        """Its weights and buffers."""
+        return dict(self.network.state_dict())
 
 
-def classifier(network: nn.Module) -> nn.Module:
-    """The last layer, whose input is the feature: at ``classifier_path``, or ``classifier``."""
+def classifier_layer(network: nn.Module) -> nn.Module:
+    """The last layer, whose input is the feature: at ``classifier_path``, else ``classifier``.
+
+    Raises: `UsageError` if there is none.
+    """
     return submodule(network, getattr(network, "classifier_path", "classifier"))

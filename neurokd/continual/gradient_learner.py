@@ -142,7 +142,7 @@ class GradientLearner(Learner):
                 state[f"momentum.{index}"] = momentum
         for name, method in self.methods.items():
             state |= {f"{name}.{key}": value for key, value in method.state().items()}
-        return state
+        return {key: value.detach().clone() for key, value in state.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         parts: dict[str, dict[str, Tensor]] = {}
@@ -166,7 +166,7 @@ class GradientLearner(Learner):
             raise _foreign("momentum of other weights", f"{len(self._weights)} weights and epoch")
         self._epoch = int(parts["epoch"][""])
         for name, method in self.methods.items():
-            method.load_state(parts.get(name, {}))
+            method.load_state(self._network, parts.get(name, {}))
 
 
 def _foreign(found: str, expected: str) -> FileFormatError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 
@@ -10,9 +10,18 @@ import torch
 from torch import nn
 
 from neurokd.config.continual import ContinualConfig
+from neurokd.config.section import Section
+from neurokd.continual.ewc import EWC
+from neurokd.continual.fly import FlyLearner, FlyModel
 from neurokd.continual.gradient_learner import GradientLearner
+from neurokd.continual.icarl import ICaRL
+from neurokd.continual.l2 import L2
 from neurokd.continual.learner import Learner
+from neurokd.continual.lwf import LwF
+from neurokd.continual.mas import MAS
 from neurokd.continual.method import Method
+from neurokd.continual.si import SI
+from neurokd.continual.ssd import SSD
 from neurokd.data.stream import Stream
 from neurokd.errors import BackendUnavailableError
 from neurokd.models.mlp import MLP
@@ -31,12 +40,25 @@ def make_learner(config: ContinualConfig, stream: Stream) -> Learner:
     if config.network.pretrained is not None:
         load_pretrained(network, Path(config.network.pretrained))
     device = _device(config.device)
+    if isinstance(network, FlyModel):
+        rate, decay = config.network.rate, config.network.decay
+        assert rate is not None and decay is not None  # as the configuration was checked
+        return FlyLearner(network, rate, decay, config.learning.batch_size, device)
     return GradientLearner(network, config.learning, make_methods(config), device)
 
 
 def make_methods(config: ContinualConfig) -> list[Method]:
     """The methods of a configuration, in the order of its sections."""
-    return []
+    made: list[tuple[Section | None, Callable[..., Method]]] = [
+        (config.ssd, SSD),
+        (config.ewc, EWC),
+        (config.si, SI),
+        (config.mas, MAS),
+        (config.l2, L2),
+        (config.lwf, LwF),
+        (config.icarl, ICaRL),
+    ]
+    return [method(section) for section, method in made if section is not None]
 
 
 def build_network(config: ContinualConfig, sample_shape: Sequence[int], classes: int) -> nn.Module:
@@ -51,7 +73,11 @@ def build_network(config: ContinualConfig, sample_shape: Sequence[int], classes:
             return user_network(options.factory, spiking=False, classes=classes)
         if options.name == "mlp":
             return MLP(inputs, sizes, classes, dropout=options.dropout or 0.0)
-        assert options.k and options.switch_samples and options.inhibition
+        assert options.k is not None
+        if options.name == "fly":
+            assert options.density is not None
+            return FlyModel(inputs, sizes[0], classes, options.k, options.density)
+        assert options.switch_samples is not None and options.inhibition is not None
         return SDMLP(inputs, sizes, classes, options.k, options.switch_samples, options.inhibition)
 
 

@@ -73,6 +73,6 @@ class Method(ABC):
         """All that changes, for the checkpoint; names are the method's own."""
         return {}
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state` gave."""
+    def load_state(self, network: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave; the tensors are the method's from now on."""
         return None
