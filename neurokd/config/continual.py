@@ -156,12 +156,21 @@ class LearningConfig(Section):
 class SpikingConfig(Section):
     """The spiking student that is trained and deployed after each task."""
 
-    steps: int = Field(default=8, ge=2, le=256, description="time steps T")
-    beta: float = Field(default=0.9, ge=0, lt=1, description="decay of the membranes")
-    epochs: int = Field(default=5, ge=1, description="of each task")
+    steps: int = Field(default=16, ge=4, le=60, description="time steps T")
+    inhibitors: int = Field(
+        default=8, ge=1, le=256, description="neurons that count spikes and hold the others back"
+    )
+    epochs: int = Field(default=2, ge=0, description="of each task")
     learning_rate: float = Field(default=0.02, gt=0)
+    batch_size: int = Field(default=128, ge=1)
+    clip_norm: float = Field(default=1.0, ge=0, description="of all gradients together; 0 is off")
+    distillation: float = Field(
+        default=0.9, ge=0, le=1, description="weight of the float network's logits, of CE the rest"
+    )
     temperature: float = Field(default=2.0, gt=0)
-    samples: int = Field(default=1000, ge=1, description="test samples run in the emulator")
+    samples: int = Field(
+        default=400, ge=1, description="test samples of each task, the first ones, in the emulator"
+    )
 
 
 METHODS: dict[str, type[Section]] = {

@@ -1,0 +1,117 @@
+"""SDMLP in spikes: one pulse of input, a race of the hidden neurons, a readout that adds up."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurokd.errors import ShapeMismatchError, UsageError
+from neurokd.models.geometry import require_counts
+from neurokd.models.sdmlp import normalised
+from neurokd.models.winner_circuit import Circuit, WinnerCircuit, race
+from neurokd.neurons.accumulator import Accumulator
+
+TOP = 63
+"""The largest message, of 6 bits: with smaller ones W takes all of its 8 bits on the chip."""
+
+
+def messages(x: Tensor) -> Tensor:
+    """Samples as whole numbers that one graded spike each can carry.
+
+    Equation: min(63, round(`unit` · x⁺ / ‖x⁺‖₂)). Shapes: (B, *shape) → (B, d).
+    """
+    flat = x.flatten(1)
+    return (normalised(flat) * unit(flat.shape[1])).round().clamp(max=TOP)
+
+
+def unit(inputs: int) -> float:
+    """The message that stands for 1: entries of a unit vector are about 1/√d, few exceed 8/√d."""
+    return TOP * max(1.0, math.sqrt(inputs) / 8.0)
+
+
+class PulseSDMLP(nn.Module):
+    """What a spiking SDMLP answers to its pulse of input, without time; this is what is trained.
+
+    Equation: a = W x / `unit`; h = `WinnerCircuit` (a); z = V h. Weights are ≥ 0 and the rows of W
+    have unit length, as in `SDMLP`. Shapes: messages (B, d) → z (B, K).
+    """
+
+    def __init__(self, inputs: int, size: int, classes: int, k: int, circuit: Circuit) -> None:
+        super().__init__()
+        self.unit = unit(inputs)
+        self.hidden = nn.Linear(inputs, size, bias=False)
+        self.winners = WinnerCircuit(size, k, circuit)
+        self.classifier = nn.Linear(size, classes, bias=False)
+        self.constrain()
+
+    def activations(self, x: Tensor) -> Tensor:
+        """a (B, r): cosines of the messages with the rows of W."""
+        a: Tensor = self.hidden(x / self.unit)
+        return a
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.winners(self.activations(x)))
+        return logits
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Weights ≥ 0, rows of W of unit length; a row of zeros stays."""
+        for parameter in self.parameters():
+            parameter.clamp_(min=0)
+        self.hidden.weight.copy_(F.normalize(self.hidden.weight, dim=1))
+
+
+class SpikingSDMLP(nn.Module):
+    """SDMLP with a hidden population of integrate-and-fire neurons that inhibit each other.
+
+    Equation: the messages x_1 (`messages`) arrive in the first step, and nothing later. Hidden
+    membranes keep W x_1 / `unit` and rise by a ramp, the same for all, so that the most active
+    neuron fires first; inhibitors count spikes and lower all membranes (`race`). The readout is
+    v_t = v_{t−1} + V s_t, its logits v_T.
+
+    ``pulse`` is the same network without time, of the same weights. A winner is a neuron that
+    fires within the T steps of a sample. Initialisation draws from torch's global generator.
+
+    Shapes: x (T, B, *shape), T the circuit's → v (T, B, K). Raises: `ShapeMismatchError` for
+    another T or for input after the first step.
+    """
+
+    def __init__(self, inputs: int, size: int, classes: int, k: int, circuit: Circuit) -> None:
+        super().__init__()
+        require_counts("SpikingSDMLP", inputs=inputs, sizes=(size,), classes=classes)
+        self.inputs = inputs
+        self.pulse = PulseSDMLP(inputs, size, classes, k, circuit)
+        self.readout = Accumulator()
+
+    def spikes(self, x: Tensor) -> Tensor:
+        """Spikes of the hidden population: (T, B, *shape) → (T, B, r)."""
+        first = self._first(x)
+        circuit = self.pulse.winners.circuit
+        times = race(self.pulse.activations(first), circuit).times
+        steps = torch.arange(circuit.steps, device=x.device).view(-1, 1, 1)
+        return (times == steps).to(first.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        membranes: Tensor = self.readout(self.pulse.classifier(self.spikes(x)))
+        return membranes
+
+    def _first(self, x: Tensor) -> Tensor:
+        steps = self.pulse.winners.steps
+        if x.ndim < 3 or len(x) != steps or x[0, 0].numel() != self.inputs:
+            raise ShapeMismatchError(
+                "the input does not fit the network",
+                where="SpikingSDMLP",
+                expected=f"({steps}, B, {self.inputs})",
+                found=str(tuple(x.shape)),
+            )
+        if bool(x[1:].any()):
+            raise UsageError(
+                "the input of a spiking SDMLP is one pulse",
+                where="SpikingSDMLP",
+                expected="zeros after the first step",
+                remedy="use neurokd.continual.spiking.deployed_data",
+            )
+        return x[0].flatten(1)
