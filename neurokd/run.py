@@ -36,6 +36,7 @@ DERIVED = (
     "profile.json",
     "raster.npz",
     "verdict.json",
+    "verdict-onnx.json",
     "report.html",
 )
 """What is made from weights, and is out of date once other weights are trained."""

@@ -46,7 +46,10 @@ def run(
         Path | None,
         typer.Option(help="--finetune: the teacher's run or weights.", metavar="RUN|FILE"),
     ] = None,
-    form: Annotated[str, typer.Option(help="onnx: unrolled or step.")] = "unrolled",
+    form: Annotated[
+        str | None,
+        typer.Option(help="onnx: unrolled or step, of spiking networks; else unrolled."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="onnx: int8 or float.")] = "int8",
     opset: Annotated[int, typer.Option(help="onnx: opset version.")] = 20,
     nir_profile: Annotated[
@@ -179,8 +182,7 @@ def export_loihi(
         return _bundle(source, folder, chip, weight_bits)
     options = recorded_quantisation(source.run) if source.run else None
     if options is None or weight_bits not in (None, options["weight_bits"]):
-        run_bits = source.run.config().weight_bits if source.run else 8
-        options = {"weight_bits": weight_bits or run_bits}
+        options = {"weight_bits": weight_bits or _own_weight_bits(source)}
     net = source.lower(chip or DEFAULT_CHIP, **options)
     with atomic.folder(folder) as temporary:
         bundle = write_bundle(net, temporary)
@@ -195,6 +197,13 @@ def export_loihi(
         "latency_steps": net.latency,
         "lowering": net.metadata.get("lowering", {}),
     }
+
+
+def _own_weight_bits(source: Source) -> int:
+    """The bits that a run was trained for, else the chip's."""
+    if source.run is None or source.learned:
+        return 8
+    return source.run.config().weight_bits
 
 
 def _bundle(
@@ -269,25 +278,35 @@ def export_onnx(
     source: Source,
     folder: Path,
     *,
-    form: str = "unrolled",
+    form: str | None = None,
     precision: str = "int8",
     opset: int = 20,
 ) -> dict[str, Any]:
-    """Write ``model-PRECISION-FORM.onnx``; older files of the folder stay."""
+    """Write ``model-PRECISION-FORM.onnx``; older files of the folder stay.
+
+    A run that learned a stream is exported as the dense network that it learned.
+    """
     from neurokd.export.onnx import to_onnx
 
-    path = folder / onnx_name(form, precision)
+    path = folder / onnx_name(onnx_form(source, form), precision)
+    dense = source.dense
+    of_steps: dict[str, Any] = {"form": form}
+    if dense is None:
+        of_steps |= {"steps": source.steps, "static_input": not source.calibration.events}
     report = to_onnx(
-        source.graph,
+        source.graph if dense is None else dense,
         path,
-        form=form,
         precision=precision,
-        steps=source.steps,
         opset=opset,
-        static_input=not source.calibration.events,
         calibration=steps_first(source.calibration),
+        **of_steps,
     )
     return {"target": "onnx", "files": [str(path)], **report.to_dict()}
+
+
+def onnx_form(source: Source, form: str | None = None) -> str:
+    """The form that an export has: dense for a network without steps."""
+    return "dense" if source.learned else form or "unrolled"
 
 
 def onnx_name(form: str, precision: str) -> str:

@@ -52,7 +52,7 @@ def run(
 ) -> int:
     """Spikes, synaptic operations, energy and latency of a deployed network."""
     origin = resolve(source, data=data, weights=weights, sample_shape=sample_shape, steps=steps)
-    net, chosen = origin.network(chip), origin.data.first(samples)
+    net, chosen = origin.network(chip), origin.for_chip(origin.data.first(samples))
     profiled = profile_source(origin, net, chosen, out, mapped=not unmapped)
     if as_json:
         console.result_json(profiled)

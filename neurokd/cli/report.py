@@ -27,7 +27,7 @@ def run(
         console.message(f"source: {chosen.path}")
     else:
         chosen = RunFolder(folder)
-        chosen.config()
+        chosen.any_config()
     path = write_report(chosen.path)
     if as_json:
         console.result_json({"report": str(path)})

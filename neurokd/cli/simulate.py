@@ -103,6 +103,7 @@ def _on_chip(
     source: Source, data: LabelledData, backend: str, chip: str | None, *, keep_spikes: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     net = source.network(chip)
+    data = source.for_chip(data)
     record = ("spikes",) if keep_spikes else ()
     classes, outputs, spikes, totals = [], [], [], []
     overflows: set[tuple[str, str]] = set()

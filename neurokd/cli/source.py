@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokd.cli import console
+from neurokd.config import ContinualConfig
 from neurokd.data import LabelledData, load_data
 from neurokd.data.steps_first import lowering_arguments
 from neurokd.errors import FileFormatError, UsageError
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     import nir
     from torch import nn
 
+    from neurokd.continual.load_network import LearnedStream
     from neurokd.export.trace_neurons import ResetNone
+    from neurokd.verify.reference import Student
 
 CALIBRATION_SAMPLES = 256
 DEFAULT_CHIP = "loihi2"
@@ -48,10 +51,21 @@ class Source:
         return self.run.path if self.run else RUNS / self.name
 
     @cached_property
+    def learned(self) -> LearnedStream | None:
+        """The run as that of a stream of tasks, if it is one."""
+        if self.run is None or not isinstance(self.run.any_config(), ContinualConfig):
+            return None
+        from neurokd.continual.load_network import LearnedStream
+
+        return LearnedStream(self.run)
+
+    @cached_property
     def data(self) -> LabelledData:
         """The data given, else the test split that the run was trained with."""
         if self.data_name:
             return load_data(self.data_name, steps=self._frames)
+        if self.learned:
+            return self.learned.test
         if self.run:
             return load_data(self.run.config().data, "test", steps=self._frames)
         raise UsageError(
@@ -63,10 +77,21 @@ class Source:
     @cached_property
     def calibration(self) -> LabelledData:
         """Samples that scales are searched on: training data where there is any."""
+        if self.learned:
+            return self.learned.training_samples(CALIBRATION_SAMPLES)
         if self.run:
             data = load_data(self.run.config().data, "train", steps=self._frames)
             return data.first(CALIBRATION_SAMPLES)
         return self.data.first(CALIBRATION_SAMPLES)
+
+    def for_chip(self, data: LabelledData) -> LabelledData:
+        """The samples as the deployed network takes them."""
+        if self.learned is None:
+            return data
+        self.learned.require_spiking()
+        from neurokd.continual.spiking.deployed_data import deployed_data
+
+        return deployed_data(self.learned.config, data)
 
     @property
     def steps(self) -> int | None:
@@ -79,7 +104,9 @@ class Source:
     def _steps_asked(self) -> int | None:
         if self.steps_given is not None:
             return self.steps_given
-        return self.run.config().steps if self.run else None
+        if self.run is None or self.learned:  # a spiking student of a stream says itself
+            return None
+        return self.run.config().steps
 
     @property
     def _frames(self) -> int | None:
@@ -92,7 +119,9 @@ class Source:
 
     @cached_property
     def module(self) -> nn.Module | None:
-        """The trained torch network, if the source is one."""
+        """The trained torch network that is deployed, if the source is one."""
+        if self.learned:
+            return self.learned.spiking
         if self.run:
             if self.run.config().role != "student":
                 raise UsageError(
@@ -103,6 +132,11 @@ class Source:
             return self.run.load_model()
         return _build(self.factory, self.weights) if self.factory else None
 
+    @property
+    def dense(self) -> nn.Module | None:
+        """The network without steps that a stream was learned by; it is exported to ONNX only."""
+        return self.learned.network if self.learned else None
+
     @cached_property
     def graph(self) -> nir.NIRGraph:
         """The network as NIR."""
@@ -111,6 +145,10 @@ class Source:
 
         if self.nir_file:
             return read_nir(self.nir_file)
+        if self.learned:
+            from neurokd.continual.spiking.to_nir import to_nir
+
+            return to_nir(self.learned.spiking)
         if self.module is None:
             raise UsageError(
                 "a deployed network cannot be turned back into NIR",
@@ -124,14 +162,18 @@ class Source:
         sample = torch.zeros(1, *shape, dtype=torch.float64 if double else torch.float32)
         return trace(self.module, sample, steps=self.steps, reset_none=self.reset_none)
 
-    def reference(self) -> nn.Module | nir.NIRGraph | None:
+    def reference(self) -> Student | None:
         """What deployment is measured against: the torch network, the NIR graph, or nothing."""
         if self.deployed_file:
             return None
+        if self.learned:
+            return self.learned.spiking_scores
         return self.module or self.graph
 
     def fingerprint(self) -> str | None:
         """Identifies a run's weights; what was exported from others is out of date."""
+        if self.learned:
+            return RunFolder(self.learned.run.path / "spiking").fingerprint()
         return self.run.fingerprint() if self.run else None
 
     def lower(self, chip: str, **options: Any) -> DeployedNetwork:
@@ -146,7 +188,7 @@ class Source:
 
         if not options and self.run is not None:
             options = recorded_quantisation(self.run) or {}
-        seen = lowering_arguments(self.calibration, chip)
+        seen = lowering_arguments(self.for_chip(self.calibration), chip)
         net = lower(self.graph, chip, steps=self.steps, **seen, **options)
         return replace(net, metadata={**net.metadata, "source": self.fingerprint() or self.name})
 
@@ -225,7 +267,7 @@ def resolve(
     path = Path(source)
     if path.is_dir():
         run = RunFolder(path)
-        run.config()
+        run.any_config()
         return Source(source, run=run, **common)
     if _FACTORY.fullmatch(source) and not path.exists():
         if shape is None:

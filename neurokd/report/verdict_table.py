@@ -9,6 +9,7 @@ from neurokd.verify.verdict import Identity, Row, Verdict
 
 NAMES = {
     "student": "student (float)",
+    "network": "network (float)",
     "emulator": "emulator (integer)",
     "lava": "Lava (integer)",
     "onnx": "ONNX Runtime",

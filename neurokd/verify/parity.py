@@ -34,7 +34,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 def verify(
     student: Student | None,
-    net: DeployedNetwork,
+    net: DeployedNetwork | None,
     data: LabelledData,
     backends: Iterable[str] = BACKENDS,
     *,
@@ -55,6 +55,9 @@ def verify(
 
     Frames of events are given to every backend as they are, one a step: ``steps`` is their number.
 
+    A dense network, which no chip runs, has no ``net``: it is itself the reference, and ONNX the
+    only backend.
+
     ``student`` is anything `neurokd.verify.reference.as_scores` takes; with None the emulator is
     the reference. ``samples`` limits the data to its first samples. ``onnx`` is the file to run.
     ``worker`` goes to `simulate_lava`.
@@ -63,14 +66,19 @@ def verify(
     `BackendFailedError` for a runtime that fails or answers nonsense.
     """
     chosen = tuple(dict.fromkeys(backends))
-    steps = steps if steps is not None else data.steps or net.steps
     data = data.first(samples)
-    _check_arguments(student, chosen, tolerance, lava_samples, steps)
-    _check_data(net, data, steps)
+    _check_arguments(student, net, chosen, tolerance, lava_samples)
+    if net is None:
+        assert student is not None  # as the arguments were checked
+        return _dense(student, _onnx_file(onnx), data, tolerance, progress)
+    steps = steps if steps is not None else data.steps or net.steps
+    _require_positive("steps", steps)
+    net.encode(steps_first(data.first(1)), steps, timed=data.events)
+    classes = net.population(net.output).size
+    _check_classes(data, classes)
     onnx_scores = _onnx_scores(_onnx_file(onnx), data, steps) if "onnx" in chosen else None
     if "lava" in chosen:
         _require_lava(worker)
-    classes = net.population(net.output).size
 
     found: dict[str, Classes] = {}
     if "emulator" in chosen or student is None:
@@ -92,12 +100,37 @@ def verify(
     return Verdict(tolerance, len(data), reference, tuple(rows), identity)
 
 
+def _dense(
+    network: Student,
+    onnx: Path,
+    data: LabelledData,
+    tolerance: float,
+    progress: Progress | None,
+) -> Verdict:
+    """The verdict on a network without steps: its ONNX model against the float network."""
+    in_onnx = _onnx_scores(onnx, data, None)
+    scores = as_scores(network, 1)
+    first = np.asarray(scores(steps_first(data.first(1))))
+    classes = first.shape[-1] if first.ndim == 2 else 0
+    classify(first, 1, classes, where="network")
+    _check_classes(data, classes)
+    found = {
+        name: _scored(name, function, data, classes, progress)
+        for name, function in (("network", scores), ("onnx", in_onnx))
+    }
+    rows = [
+        _row(name, answers, found["network"], "network", data.y, tolerance, None)
+        for name, answers in found.items()
+    ]
+    return Verdict(tolerance, len(data), "network", tuple(rows))
+
+
 def _check_arguments(
     student: Student | None,
+    net: DeployedNetwork | None,
     backends: Sequence[str],
     tolerance: float,
     lava_samples: int,
-    steps: int,
 ) -> None:
     unknown = [name for name in backends if name not in BACKENDS]
     if unknown or not backends:
@@ -106,6 +139,13 @@ def _check_arguments(
             where="backends",
             expected=", ".join(BACKENDS),
             found=", ".join(map(repr, unknown)) or "none",
+        )
+    if net is None and (student is None or set(backends) != {"onnx"}):
+        raise UsageError(
+            "without a deployed network only a model in ONNX can be verified, against its network",
+            where="backends",
+            expected="onnx" if student is not None else "a network",
+            found=", ".join(backends) if student is not None else "none",
         )
     if student is None and set(backends) == {"emulator"}:
         raise UsageError(
@@ -120,16 +160,15 @@ def _check_arguments(
             expected="0 … 1",
             found=str(tolerance),
         )
-    for name, value in (("lava_samples", lava_samples), ("steps", steps)):
-        if value < 1:
-            raise UsageError(
-                f"{name} must be positive", where=name, expected="≥ 1", found=str(value)
-            )
+    _require_positive("lava_samples", lava_samples)
 
 
-def _check_data(net: DeployedNetwork, data: LabelledData, steps: int) -> None:
-    net.encode(steps_first(data.first(1)), steps, timed=data.events)
-    classes = net.population(net.output).size
+def _require_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"{name} must be positive", where=name, expected="≥ 1", found=str(value))
+
+
+def _check_classes(data: LabelledData, classes: int) -> None:
     outside = data.y[(data.y < 0) | (data.y >= classes)]
     if len(outside):
         raise UsageError(
@@ -159,7 +198,7 @@ def _onnx_file(onnx: str | Path | None) -> Path:
     return path
 
 
-def _onnx_scores(path: Path, data: LabelledData, steps: int) -> Scores:
+def _onnx_scores(path: Path, data: LabelledData, steps: int | None) -> Scores:
     from neurokd.export.onnx_runtime import run_onnx
 
     # One sample first: a broken file or one of another shape is told before anything long is run.

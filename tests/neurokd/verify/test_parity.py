@@ -307,3 +307,59 @@ def test_real_lava_is_identical() -> None:
     assert verdict.holds
     assert verdict.identity is not None
     assert verdict.identity.identical and verdict.identity.compared == 3 * (STEPS + 2) * 4 * 7
+
+
+def dense_model(path: Path, sign: float = 1.0) -> Path:
+    """The scores of this file as an ONNX model of a dense network."""
+    import torch
+
+    from neurokd.export.onnx_topk import topk_to_onnx
+    from neurokd.models import MLP
+
+    torch.manual_seed(0)
+    made = MLP(4, (8,), 3)
+    identity = torch.cat([torch.eye(4), -torch.eye(4)])
+    stage, classifier = made.stages[0][0], made.classifier  # type: ignore[index]
+    weight = torch.from_numpy(WEIGHT.astype(np.float32))
+    for parameter, value in (
+        (stage.weight, identity),
+        (stage.bias, torch.zeros(8)),
+        (classifier.weight, sign * torch.cat([weight, -weight], dim=1)),
+        (classifier.bias, torch.zeros(3)),
+    ):
+        parameter.data = value
+    topk_to_onnx(made, path, "float")
+    return path
+
+
+def test_a_dense_network_is_judged_in_onnx_against_itself(tmp_path: Path) -> None:
+    model = dense_model(tmp_path / "net.onnx")
+    verdict = verify(scores, None, data(), ["onnx"], onnx=model)
+    assert verdict.holds and verdict.reference == "network" and verdict.samples == SAMPLES
+    assert [row.backend for row in verdict.rows] == ["network", "onnx"]
+    assert rows(verdict)["network"].correct == SAMPLES - 40
+    assert rows(verdict)["onnx"].agreement == 1.0
+    wrong = verify(scores, None, data(), ["onnx"], onnx=dense_model(tmp_path / "not.onnx", -1.0))
+    assert not wrong.holds
+    assert Verdict.from_dict(wrong.to_dict()) == wrong
+
+
+@pytest.mark.parametrize("backends", [["emulator"], ["lava", "onnx"]])
+def test_without_a_deployed_network_no_chip_runs_anything(backends: list[str]) -> None:
+    with pytest.raises(UsageError, match="without a deployed network"):
+        verify(scores, None, data(), backends, onnx="net.onnx")
+
+
+def test_without_any_network_nothing_can_be_verified() -> None:
+    with pytest.raises(UsageError, match="expected a network"):
+        verify(None, None, data(), ["onnx"], onnx="net.onnx")
+
+
+def test_a_dense_model_of_another_shape_or_class_is_refused(tmp_path: Path) -> None:
+    model = dense_model(tmp_path / "net.onnx")
+    foreign = LabelledData("foreign", np.zeros((2, 5), np.float32), np.zeros(2, np.int64))
+    with pytest.raises(ShapeMismatchError, match="fit"):
+        verify(scores, None, foreign, ["onnx"], onnx=model)
+    unknown = replace(data(), y=np.full(SAMPLES, 7))
+    with pytest.raises(UsageError, match="class"):
+        verify(scores, None, unknown, ["onnx"], onnx=model)
