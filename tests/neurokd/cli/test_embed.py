@@ -81,3 +81,25 @@ def test_bad_input_is_one_line(
     assert main(["embed", *(lesson if word == "LESSON" else word for word in words)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and message in captured.err and captured.out == ""
+
+
+@pytest.mark.training
+def test_a_convmixer_that_was_taught_is_an_extractor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for split in ("train", "test"):  # a corner whose brightness is the class
+        y = np.arange(128) % 4
+        x = rng.random((128, 3, 12, 12)).astype(np.float32) * 0.3
+        x[:, :, :4, :4] += (y / 6).astype(np.float32)[:, None, None, None]
+        np.savez(tmp_path / "images" / f"{split}.npz", x=x, y=y)
+    small = ["data=images", "model.dim=8", "model.depth=1", "model.classes=4"]
+    lesson = ["recipe.epochs=2", "recipe.batch_size=32", "augment.flip=false"]
+    given = [word for value in (*small, *lesson) for word in ("--set", value)]
+    assert main(["teach", "convmixer", "--out", "run", *given]) == 0
+    given = [word for value in (*small, "weights=run") for word in ("--set", value)]
+    assert main(["embed", "embed-cifar10-convmixer", "--out", "e.safetensors", *given]) == 0
+    assert "train (128, 8), test (128, 8)" in capsys.readouterr().out
+    assert load_data("e.safetensors", "train").x.std() > 0
