@@ -101,7 +101,7 @@ class GradientLearner(Learner):
             raise TrainingDivergedError(
                 "the loss is not a finite number",
                 where=f"task {task.index + 1}, epoch {self._epoch}",
-                found=", ".join(f"{name} {float(value):.4g}" for name, value in terms.items()),
+                found=", ".join(f"{name} {value.item():.4g}" for name, value in terms.items()),
                 remedy="lower learning.learning_rate or a method's weight, "
                 "or set learning.clip_norm",
             )

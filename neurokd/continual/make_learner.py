@@ -21,9 +21,10 @@ from neurokd.continual.lwf import LwF
 from neurokd.continual.mas import MAS
 from neurokd.continual.method import Method
 from neurokd.continual.si import SI
+from neurokd.continual.sparse_learner import SparseLearner, sparse_fits
 from neurokd.continual.ssd import SSD
 from neurokd.data.stream import Stream
-from neurokd.errors import BackendUnavailableError
+from neurokd.errors import BackendUnavailableError, UsageError
 from neurokd.models.mlp import MLP
 from neurokd.models.module import user_network
 from neurokd.models.sdmlp import SDMLP
@@ -44,7 +45,23 @@ def make_learner(config: ContinualConfig, stream: Stream) -> Learner:
         rate, decay = config.network.rate, config.network.decay
         assert rate is not None and decay is not None  # as the configuration was checked
         return FlyLearner(network, rate, decay, config.learning.batch_size, device)
+    if _is_sparse(config, network, device):
+        assert isinstance(network, SDMLP)
+        return SparseLearner(network, config.learning, config.ssd)
     return GradientLearner(network, config.learning, make_methods(config), device)
+
+
+def _is_sparse(config: ContinualConfig, network: nn.Module, device: torch.device) -> bool:
+    """Whether the sparse engine learns it; asked for where it does not fit, it refuses itself."""
+    if config.engine == "sparse" and device.type != "cpu":
+        raise UsageError(
+            "the sparse engine works on the CPU",
+            where="engine",
+            found=f'device "{config.device}"',
+            remedy='set device = "cpu", or engine = "dense"',
+        )
+    fits = device.type == "cpu" and sparse_fits(network, config.learning, config.methods)
+    return config.engine == "sparse" or (config.engine == "auto" and fits)
 
 
 def make_methods(config: ContinualConfig) -> list[Method]:

@@ -64,11 +64,12 @@ def _by_products(
     flows = torch.autograd.grad((logits**2).sum(), outputs, allow_unused=True)
     found: dict[str, Tensor] = {}
     for (name, layer), flow in zip(layers.items(), flows, strict=True):
+        prefix = f"{name}." if name else ""
         back = torch.zeros_like(seen[name][0][1]) if flow is None else flow.abs()
         if layer.weight.requires_grad:
-            found[f"{name}.weight"] = back.T @ seen[name][0][0].abs()
+            found[f"{prefix}weight"] = back.T @ seen[name][0][0].abs()
         if layer.bias is not None and layer.bias.requires_grad:
-            found[f"{name}.bias"] = back.sum(dim=0)
+            found[f"{prefix}bias"] = back.sum(dim=0)
     return found
 
 
