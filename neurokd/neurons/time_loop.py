@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -31,9 +34,10 @@ def spike_train(
     Equation: i ← α i + x (i = x without ``alpha``); v ← β v + i; s = 1[v > threshold];
     v ← (1 − s) v, whose s has the surrogate's gradient, too. α and β are clamped to [0, 1].
 
-    On a CPU a compiled loop keeps x alone for the way back; other devices take torch's operations.
-    Both give the same bits at every run. Half precision is computed in float32, as a membrane of
-    8 bits would spike elsewhere, and returned as it came.
+    Only x is kept for the way back, on which the membranes are computed again. A CPU has a compiled
+    loop; a GPU with Triton has kernels in float32; all else takes torch's operations, which go back
+    through many steps in segments. Each gives the same bits at every run. Half precision is
+    computed in float32, as a membrane of 8 bits would spike elsewhere, and returned as it came.
 
     Shapes: x (T, B, *shape) → (T, B, *shape), laid out in memory as x is; parameters broadcast to
     (1, *shape). Units: v, i and threshold in units of x. ``threshold`` ≥ 0.
@@ -137,8 +141,12 @@ class _TimeLoop(torch.autograd.Function):
         assert b is not None and th is not None
         if _is_compiled(flat):
             return layout.back(compiled_forward(flat, steps, a, b, th))
-        membranes, _ = lif_steps.integrate(_by_neuron(flat, layout), steps, a, b, th)
-        return layout.back((membranes > th).to(x.dtype).view(steps, -1))
+        if _is_fused(flat):
+            from neurokd.neurons.lif_triton import fused_forward  # where Triton is
+
+            return layout.back(fused_forward(flat, steps, a, b, th))
+        spikes = lif_steps.spikes(_by_neuron(flat, layout), steps, a, b, th)
+        return layout.back(spikes.view(steps, -1))
 
     @staticmethod
     @once_differentiable
@@ -147,13 +155,16 @@ class _TimeLoop(torch.autograd.Function):
         layout: _Layout = ctx.layout
         upstream = layout.flat(gradients[0])
         wanted: tuple[bool, bool, bool] = tuple(ctx.needs_input_grad[1:4])
+        rest = ctx.steps, a, b, th, ctx.surrogate, wanted
         if _is_compiled(flat):
-            found = compiled_backward(flat, upstream, ctx.steps, a, b, th, ctx.surrogate, wanted)
+            found = compiled_backward(flat, upstream, *rest)
+        elif _is_fused(flat):
+            from neurokd.neurons.lif_triton import fused_backward
+
+            found = fused_backward(flat, upstream, *rest)
         else:
-            x = _by_neuron(flat, layout)
-            membranes, currents = lif_steps.integrate(x, ctx.steps, a, b, th)
-            given = _by_neuron(upstream, layout).expand_as(membranes)
-            found = lif_steps.backward(membranes, currents, given, a, b, th, ctx.surrogate, wanted)
+            given = _by_neuron(upstream, layout)
+            found = lif_steps.backward(_by_neuron(flat, layout), given, *rest)
         to_x, *to_parameters = found
         totals = [
             layout.total(None if g is None else g.reshape(-1), shape)
@@ -164,6 +175,16 @@ class _TimeLoop(torch.autograd.Function):
 
 def _is_compiled(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in _COMPILED
+
+
+def _is_fused(x: Tensor) -> bool:
+    return x.device.type == "cuda" and x.dtype == torch.float32 and _has_triton()
+
+
+@lru_cache
+def _has_triton() -> bool:
+    """Whether there is a Triton that the kernels were tried with."""
+    return find_spec("triton") is not None and int(version("triton").partition(".")[0]) >= 3
 
 
 def _by_neuron(flat: Tensor, layout: _Layout) -> Tensor:
