@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,12 +113,24 @@ def fit_budget(
             for run in runs
         }
 
-    def seconds(fraction: float) -> float:
-        return grid_seconds(runs, sizes(fraction), costs, workers)
+    def seconds(given: Mapping[str, Size]) -> float:
+        return grid_seconds(runs, given, costs, workers)
 
-    if seconds(1.0) <= budget_seconds:
+    return largest_that_fits(sizes, seconds, budget_seconds)
+
+
+def largest_that_fits(
+    sizes: Callable[[float], dict[str, Size]],
+    seconds: Callable[[Mapping[str, Size]], float],
+    budget_seconds: float,
+) -> dict[str, Size]:
+    """The sizes at the largest fraction, 0 … 1, whose time is within the budget.
+
+    Raises: `UsageError` if not even the least sizes fit.
+    """
+    if seconds(sizes(1.0)) <= budget_seconds:
         return sizes(1.0)
-    least = seconds(0.0)
+    least = seconds(sizes(0.0))
     if least > budget_seconds:
         raise UsageError(
             "the budget is too small for this grid on this machine",
@@ -130,7 +142,8 @@ def fit_budget(
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if seconds(middle) <= budget_seconds else (low, middle)
+        fits = seconds(sizes(middle)) <= budget_seconds
+        low, high = (middle, high) if fits else (low, middle)
     return sizes(low)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from neurokd import atomic
 from neurokd.errors import FileFormatError, UsageError
 from neurokd.reproduce.budget import Size
-from neurokd.reproduce.grid import GridRun
+from neurokd.reproduce.planned import PlannedRun
 
 FORMAT = "neurokd.grid/1"
 GRID = "grid.json"
@@ -30,9 +30,10 @@ class Plan:
 
 
 def define(
-    experiment: str, budget_minutes: float | None, teacher: str | None, runs: Sequence[GridRun]
+    experiment: str, budget_minutes: float | None, teacher: str | None, runs: Sequence[PlannedRun]
 ) -> dict[str, Any]:
-    """All that decides the results; ``teacher`` is the fingerprint of foreign weights."""
+    """All that decides the results; ``teacher`` is the fingerprint of foreign weights, or of a file
+    of embeddings."""
     return {
         "experiment": experiment,
         "budget_minutes": budget_minutes,
@@ -91,5 +92,5 @@ def _said(definition: Mapping[str, Any]) -> str:
     data = sorted({config["data"] for config in runs.values()})
     devices = sorted({config["device"] for config in runs.values()})
     words = f"{definition['experiment']}, {', '.join(data)}, {len(runs)} runs, {allowed}"
-    foreign = ", a teacher of its own" if definition["teacher"] else ""
+    foreign = ", a file of its own" if definition["teacher"] else ""
     return f"{words}, device {', '.join(devices)}{foreign}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
-from neurokd.errors import NeurokdError
+from neurokd.errors import BackendFailedError, NeurokdError
 
 
 class Task(Protocol):
@@ -33,6 +33,14 @@ class Failure:
     line: str
     error: NeurokdError | OSError | None = None
     traceback: str = ""
+
+    def as_error(self, where: str) -> Exception:
+        """What to raise where nothing goes on without the task's result."""
+        if self.error is not None:
+            return self.error
+        if self.traceback:  # a bug, for whoever mends it
+            return RuntimeError(self.traceback)
+        return BackendFailedError(self.line, where=where)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from neurokd import atomic
 from neurokd.cache import lock
-from neurokd.errors import BackendFailedError, UsageError
+from neurokd.errors import UsageError
 from neurokd.reproduce.budget import (
     Cost,
     Kind,
@@ -153,7 +153,7 @@ def _plan(
     for _ in kinds:
         done = pool.next_done()
         if done.failure:
-            raise _error(done.failure, done.key)
+            raise done.failure.as_error(f"measuring {done.key}")
         costs[names[done.key]] = done.result
     used = fit_budget(runs, costs, pool.workers, 60 * request.budget_minutes)
     full = {run.key: full_size(run.config, costs[kind_of(run)].samples) for run in runs}
@@ -161,14 +161,6 @@ def _plan(
     total = sum(seconds.values()) / pool.workers
     tell(f"{len(runs)} runs, {pool.workers} at a time: about {duration(total)}")
     return Plan(full, used, seconds)
-
-
-def _error(failure: Failure, key: str) -> Exception:
-    if failure.error is not None:
-        return failure.error
-    if failure.traceback:  # a bug, for whoever mends it
-        return RuntimeError(failure.traceback)
-    return BackendFailedError(failure.line, where=f"measuring {key}")
 
 
 def _foreign_teacher(experiment: Experiment, request: Request, data: str) -> Teacher | None:

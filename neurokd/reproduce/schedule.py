@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from neurokd.reproduce.grid import GridRun
+from neurokd.reproduce.planned import PlannedRun
 from neurokd.reproduce.pool import Done, Failure, Pool, Task
+
+Run = TypeVar("Run", bound=PlannedRun)
+Result = TypeVar("Result")
 
 Tell = Callable[[str], None]
 """Called with a line for the person who waits."""
 
 
 def run_grid(
-    runs: Sequence[GridRun],
-    finished: Mapping[str, float],
-    make_task: Callable[[GridRun], Task],
+    runs: Sequence[Run],
+    finished: Mapping[str, Result],
+    make_task: Callable[[Run], Task],
     pool: Pool,
     tell: Tell,
     work: Mapping[str, float] | None = None,
-) -> tuple[dict[str, float], dict[str, Failure]]:
-    """Do what is not finished; accuracies and failures by the runs' keys.
+    say: Callable[[Any], str] = "{:.2%}".format,
+) -> tuple[dict[str, Result], dict[str, Failure]]:
+    """Do what is not finished; results and failures by the runs' keys.
 
-    ``work`` is what each run takes, in any unit: the expected end is reckoned from it.
+    ``work`` is what each run takes, in any unit: the expected end is reckoned from it. ``say``
+    puts a result into a few words, an accuracy if nothing else is said.
     """
-    accuracies = dict(finished)
+    results = dict(finished)
     failures: dict[str, Failure] = {}
     open_runs = {run.key: run for run in runs if run.key not in finished}
-    waiting: dict[str, list[GridRun]] = {}
+    waiting: dict[str, list[Run]] = {}
     for run in open_runs.values():
-        if run.needs in open_runs:
+        if run.needs is not None and run.needs in open_runs:
             waiting.setdefault(run.needs, []).append(run)
         else:
             pool.submit(make_task(run))
@@ -38,7 +44,7 @@ def run_grid(
         done = pool.next_done()
         run = open_runs.pop(done.key)
         if done.failure is None:
-            accuracies[run.key] = done.result
+            results[run.key] = done.result
             for follower in waiting.pop(run.key, []):
                 pool.submit(make_task(follower))
         else:
@@ -47,8 +53,8 @@ def run_grid(
                 del open_runs[follower.key]
                 clock.drop(follower.key)
                 failures[follower.key] = Failure(f"its teacher {run.key} failed")
-        tell(clock.line(done))
-    return accuracies, failures
+        tell(clock.line(done, say))
+    return results, failures
 
 
 class _Clock:
@@ -66,11 +72,11 @@ class _Clock:
         del self._open[key]
         self._ended += 1
 
-    def line(self, done: Done) -> str:
+    def line(self, done: Done, say: Callable[[Any], str]) -> str:
         """One line about a run that ended."""
         self._ended += 1
         self._done_work += self._open.pop(done.key)
-        said = f"FAILED: {done.failure.line}" if done.failure else f"{done.result:.2%}"
+        said = f"FAILED: {done.failure.line}" if done.failure else say(done.result)
         elapsed = time.monotonic() - self._start
         left = elapsed * sum(self._open.values()) / self._done_work
         more = f"; about {duration(left)} more" if self._open else ""

@@ -54,7 +54,7 @@ def _row(row: ArmResult) -> tuple[str, ...]:
         spread(row.mean),
         str(len(row.percents)),
         spread(row.gain, signed=True) if row.gain else "",
-        _p_value(row.gain),
+        p_value_said(row.gain),
         "; ".join(
             f"{number.percent:.2f}" + (f" ({number.source})" if len(row.arm.published) > 1 else "")
             for number in row.arm.published
@@ -62,7 +62,8 @@ def _row(row: ArmResult) -> tuple[str, ...]:
     )
 
 
-def _p_value(difference: Difference | None) -> str:
+def p_value_said(difference: Difference | None) -> str:
+    """p as a table shows it; nothing where it is unknown."""
     if difference is None or difference.p_value is None:
         return ""
     return f"{difference.p_value:.2g}" if difference.p_value >= 0.001 else "< 0.001"
@@ -73,11 +74,12 @@ def _findings(data: DataResult, results: Results, labels: dict[str, str]) -> str
     gain = spread(data.gain, signed=True)
     answer = _answer(data.gain.beyond_error if data.gain else None)
     lines = [f"Distillation ({proposed}) helps beyond its error bar: {answer} ({gain} points)."]
-    lines += [_ordering(ordering, labels) for ordering in data.orderings]
+    lines += [order_said(ordering, labels) for ordering in data.orderings]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _ordering(ordering: Ordering, labels: dict[str, str]) -> str:
+def order_said(ordering: Ordering, labels: dict[str, str]) -> str:
+    """A sentence on an order that the paper claims: whether it holds, link by link."""
     chain = " > ".join(labels[arm] for arm in ordering.arms)
     verdict = {True: "holds", False: "does not hold", None: "unknown"}[ordering.holds]
     if ordering.holds:

@@ -1,0 +1,74 @@
+"""Streams that are learned in a given time: fewer epochs, and an inhibition that comes sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from neurokd.config.continual import ContinualConfig
+from neurokd.reproduce.budget import Cost, Size, largest_that_fits, run_seconds
+from neurokd.reproduce.stream_grid import StreamRun
+
+LEAST_EPOCHS = 2
+"""What a budget never goes below, unless the full length is below it already."""
+
+
+def stream_kind(run: StreamRun) -> str:
+    """The measurement that stands for this run: data, network and methods, whatever their values.
+
+    What all runs of a kind have in common is what a step of theirs costs.
+    """
+    network = run.config.network
+    sizes = "x".join(str(size) for size in network.sizes or ())
+    winners = f"-k{network.k}" if network.k else ""
+    levels = f"-{run.config.ssd.levels}-{run.config.ssd.neurons}" if run.config.ssd else ""
+    return "-".join((run.data, network.name, sizes + winners, *run.config.methods)) + levels
+
+
+def with_epochs(config: ContinualConfig, epochs: int) -> ContinualConfig:
+    """The configuration with that many epochs of a task.
+
+    N_gaba and the distance of the samplings shrink in proportion, so that the inhibition is
+    complete after the same part of the first task.
+    """
+    share = epochs / config.learning.epochs
+    values = config.model_dump()
+    values["learning"]["epochs"] = epochs
+    every = config.learning.evaluate_every
+    values["learning"]["evaluate_every"] = max(1, round(every * share)) if every else 0
+    switch = config.network.switch_samples
+    if switch is not None:
+        values["network"]["switch_samples"] = max(1, round(switch * share))
+    return ContinualConfig.model_validate(values)
+
+
+def fit_streams(
+    runs: Sequence[StreamRun], costs: Mapping[str, Cost], workers: int, budget_seconds: float
+) -> dict[str, Size]:
+    """The size of each run: the largest common part of their epochs that fits the budget.
+
+    Raises: `UsageError` if not even `LEAST_EPOCHS` fit.
+    """
+
+    def sizes(fraction: float) -> dict[str, Size]:
+        return {run.key: _shrunk(run, costs[stream_kind(run)].samples, fraction) for run in runs}
+
+    def seconds(given: Mapping[str, Size]) -> float:
+        each = [run_seconds(given[run.key], costs[stream_kind(run)]) for run in runs]
+        return max(sum(each) / workers, *each)
+
+    return largest_that_fits(sizes, seconds, budget_seconds)
+
+
+def _shrunk(run: StreamRun, samples: int, fraction: float) -> Size:
+    full = run.config.learning.epochs
+    return Size(max(min(full, LEAST_EPOCHS), int(full * fraction)), samples)
+
+
+def with_stream_sizes(
+    runs: Sequence[StreamRun], sizes: Mapping[str, Size]
+) -> tuple[StreamRun, ...]:
+    """The runs at their sizes."""
+    return tuple(
+        replace(run, config=with_epochs(run.config, sizes[run.key].epochs)) for run in runs
+    )
