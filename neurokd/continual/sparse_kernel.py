@@ -1,0 +1,318 @@
+"""What a step does behind its one dense product: active neurons only, compiled for one core.
+
+A stack of learners steps together. What a row gets does not depend on the range in which it is
+computed, so that threads may share the rows out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from neurokd.continual.sparse_arrays import (
+    CE,
+    CHOSEN,
+    HIDDEN,
+    LOGITS,
+    LOSS,
+    REVERSED,
+    RIGHT,
+    TEMPERATURE,
+    WEIGHT_CE,
+    WEIGHT_HIDDEN,
+    WEIGHT_LOGITS,
+    Answers,
+    Floats,
+    Gradients,
+    Integers,
+    Samples,
+    Sizes,
+    Stack,
+    Touched,
+)
+from neurokd.continual.sparse_losses import hidden_divergence, logit_divergence, softened
+from neurokd.continual.sparse_select import active, largest
+from neurokd.continual.sparse_vectors import BLOCK, LANES
+from neurokd.hardware.kernel_compiler import compiled
+
+
+@compiled
+def compete(
+    start: int, stop: int, sizes: Sizes, gains: Floats, owner: Integers, answers: Answers
+) -> None:
+    """The active neurons of the samples start … stop − 1; found = −1 where there is no room."""
+    scratch = np.empty(sizes.neurons + BLOCK, np.float32)
+    for row in range(start, stop):
+        first, rank = row * sizes.neurons, sizes.winners + 1
+        bound = largest(answers.activation, first, sizes.neurons, rank, scratch)
+        answers.inhibition[row] = bound
+        answers.found[row] = active(
+            answers.activation,
+            first,
+            sizes.neurons,
+            gains,
+            owner[row] * sizes.neurons,
+            bound,
+            answers.which,
+            answers.heights,
+            row * sizes.room,
+            sizes.room,
+        )
+
+
+@compiled
+def read_out(
+    at: int,
+    count: int,
+    begin: int,
+    classes: int,
+    readout: Floats,
+    answers: Answers,
+    logits: Floats,
+) -> None:
+    """logits = V h, of the active neurons listed from ``at`` on."""
+    logits[:] = 0
+    for p in range(at, at + count):
+        place = (begin + answers.which[p]) * classes
+        for c in range(classes):
+            logits[c] += np.float64(answers.heights[p]) * readout[place + c]
+
+
+@compiled
+def read_out_all(
+    start: int, stop: int, sizes: Sizes, readout: Floats, answers: Answers, out: Floats
+) -> None:
+    """`read_out` of the samples start … stop − 1 of one learner, to (B, K)."""
+    logits = np.empty(sizes.classes, np.float64)
+    for row in range(start, stop):
+        count = answers.found[row]
+        read_out(row * sizes.room, count, 0, sizes.classes, readout, answers, logits)
+        for c in range(sizes.classes):
+            out[row * sizes.classes + c] = logits[c]
+
+
+@compiled
+def respond(
+    start: int, stop: int, sizes: Sizes, stack: Stack, samples: Samples, answers: Answers
+) -> None:
+    """The losses of the samples start … stop − 1, and their slopes; none where found is −1.
+
+    Equation: L = Σ over samples of share · (w₀ CE + w₁ τ² KL_hidden + w₂ τ² KL_logits).
+    """
+    classes = sizes.classes
+    logits, plain = np.empty(classes, np.float64), np.empty(classes, np.float64)
+    student, teacher = np.empty(classes, np.float64), np.empty(classes, np.float64)
+    memory = np.zeros(sizes.neurons, np.float32)
+    errors, slopes, sums = answers.errors, answers.slopes, answers.sums
+    for row in range(start, stop):
+        count = answers.found[row]
+        if count < 0:
+            continue
+        mine, at, error = samples.owner[row], row * sizes.room, row * classes
+        begin, loss, total = mine * sizes.neurons, mine * 6, row * 5
+        read_out(at, count, begin, classes, stack.readout, answers, logits)
+        softened(logits, 0, classes, 1.0, plain)
+        best = 0
+        for c in range(1, classes):
+            if logits[c] > logits[best]:
+                best = c
+        label = samples.labels[row]
+        weight = stack.losses[loss + WEIGHT_CE]
+        for c in range(classes):
+            errors[error + c] = samples.share[row] * weight * (math.exp(plain[c]) - (c == label))
+        sums[total + CE] = -plain[label]
+        sums[total + RIGHT] = best == label
+        sums[total + LOGITS] = 0
+        sums[total + HIDDEN] = 0
+        temperature = stack.losses[loss + TEMPERATURE]
+        reverse = stack.losses[loss + REVERSED] != 0
+        weight = stack.losses[loss + WEIGHT_LOGITS]
+        if weight != 0:
+            softened(logits, 0, classes, temperature, student)
+            softened(samples.taught, error, classes, temperature, teacher)
+            scale = samples.share[row] * weight * temperature
+            sums[total + LOGITS] = weight * temperature**2
+            sums[total + LOGITS] *= logit_divergence(
+                student, teacher, classes, reverse, scale, errors, error
+            )
+        for p in range(at, at + count):
+            slope = np.float32(0)
+            place = (begin + answers.which[p]) * classes
+            for c in range(classes):
+                slope += errors[error + c] * stack.readout[place + c]
+            slopes[p] = slope
+        weight = stack.losses[loss + WEIGHT_HIDDEN]
+        if weight != 0:
+            scale = samples.share[row] * weight * temperature
+            sums[total + HIDDEN] = weight * temperature**2
+            sums[total + HIDDEN] *= hidden_divergence(
+                answers.which,
+                answers.heights,
+                at,
+                count,
+                stack.rank,
+                begin,
+                stack.losses[loss + CHOSEN],
+                samples.taught_which,
+                samples.taught_heights,
+                row * sizes.taught_room,
+                sizes.taught_room,
+                memory,
+                temperature,
+                reverse,
+                scale,
+                slopes,
+            )
+        first = row * sizes.neurons
+        for p in range(at, at + count):
+            if not answers.activation[first + answers.which[p]] > 0:
+                slopes[p] = 0  # it is active by excitation alone: max(a, 0) is flat
+        sums[total + LOSS] = (
+            stack.losses[loss + WEIGHT_CE] * sums[total + CE]
+            + sums[total + LOGITS]
+            + sums[total + HIDDEN]
+        )
+
+
+@compiled
+def gather(
+    start: int, stop: int, sizes: Sizes, owner: Integers, answers: Answers, rows: int, to: Touched
+) -> int:
+    """The rows that the samples start … stop − 1 touch, and the pairs of each by sample.
+
+    Of the U rows that are found, the first ``rows`` are there already. Returns U.
+    """
+    count = rows
+    for u in range(rows):
+        to.tally[to.neuron[u]] = u + 1  # the row, plus 1
+        to.first[u + 1] = 0
+    for row in range(start, stop):
+        begin = owner[row] * sizes.neurons
+        for p in range(row * sizes.room, row * sizes.room + answers.found[row]):
+            neuron = begin + answers.which[p]
+            if to.tally[neuron] == 0:
+                to.neuron[count] = neuron
+                to.first[count + 1] = 0
+                count += 1
+                to.tally[neuron] = count
+            to.first[to.tally[neuron]] += 1
+    to.first[0] = 0
+    for u in range(count):
+        to.first[u + 1] += to.first[u]
+    for row in range(start, stop):
+        begin = owner[row] * sizes.neurons
+        for p in range(row * sizes.room, row * sizes.room + answers.found[row]):
+            u = to.tally[begin + answers.which[p]] - 1
+            to.sample[to.first[u]] = row
+            to.place[to.first[u]] = p
+            to.first[u] += 1
+    for u in range(count, 0, -1):  # each is the end of its row now, the beginning of the next one
+        to.first[u] = to.first[u - 1]
+    to.first[0] = 0
+    for u in range(count):
+        to.tally[to.neuron[u]] = 0
+    return count
+
+
+@compiled
+def square_sum(values: Floats, start: int, size: int, lanes: Floats) -> Any:
+    """Σ values², in LANES sums that are added at the end; ``lanes`` is scratch."""
+    whole = size // LANES * LANES
+    lanes[:] = 0
+    for j in range(0, whole, LANES):
+        for lane in range(LANES):
+            value = values[start + j + lane]
+            lanes[lane] += value * value
+    total = np.float32(0)
+    for lane in range(LANES):
+        total += lanes[lane]
+    for j in range(whole, size):
+        total += values[start + j] * values[start + j]
+    return total
+
+
+@compiled
+def differentiate(
+    start: int,
+    stop: int,
+    sizes: Sizes,
+    x: Floats,
+    answers: Answers,
+    rows: int,
+    touched: Touched,
+    gradients: Gradients,
+) -> None:
+    """∂L/∂W and ∂L/∂Vᵀ of the rows start … stop − 1; the first ``rows`` add to what is there."""
+    inputs, classes = sizes.inputs, sizes.classes
+    lanes = np.empty(LANES, np.float32)
+    weights, readout = gradients.weights, gradients.readout
+    for u in range(start, stop):
+        at, out = u * inputs, u * classes
+        if u >= rows:
+            weights[at : at + inputs] = 0
+        readout[out : out + classes] = 0
+        for pair in range(touched.first[u], touched.first[u + 1]):
+            sample, place = touched.sample[pair], touched.place[pair]
+            slope, height = answers.slopes[place], answers.heights[place]
+            given, error = sample * inputs, sample * classes
+            if slope != 0:
+                for j in range(inputs):
+                    weights[at + j] += slope * x[given + j]
+            for c in range(classes):
+                readout[out + c] += height * answers.errors[error + c]
+        gradients.squares[u] = np.float64(square_sum(weights, at, inputs, lanes)) + np.float64(
+            square_sum(readout, out, classes, lanes)
+        )
+
+
+@compiled
+def clip_factors(
+    count: int, neurons: int, limit: Floats, touched: Touched, squares: Floats, out: Floats
+) -> None:
+    """out[s] = min(1, limit / (‖gradient of learner s‖ + 1e-6)); 1 where the limit is 0."""
+    out[:] = 0
+    for u in range(count):
+        out[touched.neuron[u] // neurons] += squares[u]
+    for s in range(out.size):
+        norm = math.sqrt(out[s])
+        out[s] = min(1.0, limit[s] / (norm + 1e-6)) if limit[s] > 0 else 1.0
+
+
+@compiled
+def update(
+    start: int,
+    stop: int,
+    sizes: Sizes,
+    stack: Stack,
+    touched: Touched,
+    gradients: Gradients,
+    step: Floats,
+    switch: Integers,
+) -> None:
+    """SGD, clamp, unit length, counters and gains of the rows start … stop − 1.
+
+    ``step[s]`` is a learner's rate times its clip factor, ``switch[s]`` its N.
+    """
+    inputs, classes = sizes.inputs, sizes.classes
+    lanes = np.empty(LANES, np.float32)
+    zero, one = np.float32(0), np.float32(1)
+    weights, readout = stack.weights, stack.readout
+    for u in range(start, stop):
+        neuron = touched.neuron[u]
+        mine = neuron // sizes.neurons
+        rate = np.float32(step[mine])
+        at, given = neuron * inputs, u * inputs
+        for j in range(inputs):
+            weights[at + j] = max(weights[at + j] - rate * gradients.weights[given + j], zero)
+        length = np.float32(math.sqrt(square_sum(weights, at, inputs, lanes)))
+        inverse = one / max(length, np.float32(1e-12))
+        for j in range(inputs):
+            weights[at + j] *= inverse
+        at, given = neuron * classes, u * classes
+        for c in range(classes):
+            readout[at + c] = max(readout[at + c] - rate * gradients.readout[given + c], zero)
+        stack.counts[neuron] += touched.first[u + 1] - touched.first[u]
+        share = np.float32(stack.counts[neuron]) / np.float32(switch[mine])
+        stack.gains[neuron] = min(max(np.float32(2) * share - one, -one), one)

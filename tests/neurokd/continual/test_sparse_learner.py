@@ -1,0 +1,207 @@
+"""The sparse engine beside the dense form: autograd on the module, SSD written out here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neurokd.config.continual import LearningConfig, SSDConfig
+from neurokd.continual.observe import Observer, Winners
+from neurokd.continual.sparse_learner import SparseLearner
+from neurokd.data.labelled import LabelledData
+from neurokd.data.stream import Task
+from neurokd.models.sdmlp import SDMLP
+
+INPUTS, NEURONS, CLASSES = 12, 90, 4
+
+
+def network(switch: int = 300, k: int = 3, seed: int = 0, neurons: int = NEURONS) -> SDMLP:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SDMLP(INPUTS, (neurons,), CLASSES, k=k, switch_samples=switch)
+
+
+def a_task(index: int, samples: int = 70) -> Task:
+    """Two classes of clouds of points; 70 samples are two batches of 32 and one of 6."""
+    rng = np.random.default_rng(index)
+    y = rng.integers(0, 2, samples) + 2 * (index % 2)
+    centres = np.random.default_rng(99).random((CLASSES, INPUTS))
+    x = (centres[y] + 0.3 * rng.standard_normal((samples, INPUTS))).astype(np.float32)
+    data = LabelledData("clouds", x, y.astype(np.int64))
+    return Task(index, (0, 1), data, data)
+
+
+class Dense:
+    """SDMLP and SSD by autograd: what the specification says, as plainly as it can be written."""
+
+    def __init__(self, module: SDMLP, learning: LearningConfig, ssd: SSDConfig | None) -> None:
+        self.module, self.learning, self.ssd = module, learning, ssd
+        self.teacher: SDMLP | None = None
+        self.chosen = torch.arange(0)
+        self.active: list[Tensor] = []
+
+    def forward(self, module: SDMLP, x: Tensor) -> tuple[Tensor, Winners]:
+        observer = Observer(module)
+        logits = module(x)
+        (winners,) = observer.take()
+        observer.close()
+        return logits, winners
+
+    def distilled(self, student: Tensor, teacher: Tensor) -> Tensor:
+        assert self.ssd is not None
+        own = F.log_softmax(student / self.ssd.temperature, dim=1)
+        other = F.log_softmax(teacher / self.ssd.temperature, dim=1)
+        if self.ssd.direction == "student-teacher":
+            own, other = other, own
+        kl = F.kl_div(own, other, reduction="batchmean", log_target=True)
+        return self.ssd.temperature**2 * kl
+
+    def loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, float]]:
+        logits, winners = self.forward(self.module, x)
+        self.active.append(winners.post.detach() > 0)
+        ce = F.cross_entropy(logits, y)
+        terms = {"ce": float(ce.detach())}
+        if self.ssd is None or self.teacher is None:
+            return ce, terms
+        with torch.no_grad():
+            taught, before = self.forward(self.teacher, x)
+        own = getattr(winners, self.ssd.hidden)[:, self.chosen]
+        hidden = self.distilled(own, getattr(before, self.ssd.hidden)[:, self.chosen])
+        on_logits = self.distilled(logits, taught)
+        part = {"both": self.ssd.lambda_hidden, "hidden": 1.0, "logits": 0.0}[self.ssd.levels]
+        rest = 1 - self.ssd.alpha
+        hidden, on_logits = rest * part * hidden, rest * (1 - part) * on_logits
+        terms |= {"ssd_hidden": float(hidden.detach()), "ssd_logits": float(on_logits.detach())}
+        return self.ssd.alpha * ce + hidden + on_logits, terms
+
+    def epoch(self, task: Task, generator: torch.Generator) -> dict[str, float]:
+        self.module.train()
+        optimiser = torch.optim.SGD(self.module.parameters(), lr=self.learning.learning_rate)
+        sums: dict[str, float] = {}
+        order = torch.randperm(len(task.train), generator=generator)
+        for chosen in order.split(self.learning.batch_size):
+            x, y = task.train.batch(chosen)
+            loss, terms = self.loss(x, y)
+            optimiser.zero_grad()
+            loss.backward()
+            if self.learning.clip_norm:
+                nn.utils.clip_grad_norm_(self.module.parameters(), self.learning.clip_norm)
+            optimiser.step()
+            self.module.constrain()
+            for name, value in (terms | {"loss": float(loss.detach())}).items():
+                sums[name] = sums.get(name, 0.0) + len(chosen) * value
+        return {name: value / len(task.train) for name, value in sums.items()}
+
+    def end_task(self, task: Task) -> None:
+        if self.ssd is None:
+            return
+        self.teacher = network(neurons=self.module.winners[0].neurons)
+        self.teacher.winners[0].switch_samples = self.module.winners[0].switch_samples
+        self.teacher.winners[0].k = self.module.winners[0].k
+        self.teacher.load_state_dict(self.module.state_dict())
+        self.teacher.eval()
+        with torch.no_grad():
+            _, winners = self.forward(self.teacher, torch.from_numpy(task.train.x))
+        often = (winners.post > 0).sum(dim=0)
+        neurons = len(often)
+        n = neurons if self.ssd.neurons == "all" else self.ssd.n or max(1, neurons // 10)
+        self.chosen = often.argsort(descending=True, stable=True)[:n].sort().values
+
+
+def assert_same_network(ours: SDMLP, dense: SDMLP, atol: float = 2e-5) -> None:
+    """Weights to the rounding of a few hundred float32 steps; counters exactly, which are sums of
+    the active sets of all steps."""
+    a, b = ours.state_dict(), dense.state_dict()
+    assert a.keys() == b.keys()
+    for key in a:
+        if a[key].dtype == torch.int64:
+            assert torch.equal(a[key], b[key]), key
+        else:
+            torch.testing.assert_close(a[key], b[key], atol=atol, rtol=0)
+
+
+def run_both(
+    learning: LearningConfig,
+    ssd: SSDConfig | None,
+    epochs: Sequence[int],
+    switch: int = 300,
+    k: int = 3,
+    neurons: int = NEURONS,
+) -> tuple[SparseLearner, Dense]:
+    sparse = SparseLearner(network(switch, k, neurons=neurons), learning, ssd)
+    dense = Dense(network(switch, k, neurons=neurons), learning, ssd)
+    for index, number in enumerate(epochs):
+        task = a_task(index)
+        generators = [torch.Generator().manual_seed(index) for _ in range(2)]
+        sparse.begin_task(task)
+        for _ in range(number):
+            ours = sparse.epoch(task, generators[0])
+            theirs = dense.epoch(task, generators[1])
+            for name, value in theirs.items():
+                if name in ours:
+                    assert ours[name] == pytest.approx(value, rel=2e-4, abs=2e-6), name
+                else:
+                    assert value == 0, name
+            assert_same_network(sparse.network, dense.module)
+        sparse.end_task(task, generators[0])
+        dense.end_task(task)
+    return sparse, dense
+
+
+def density(dense: Dense) -> list[float]:
+    return [float(active.float().mean()) for active in dense.active]
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, 0.05, 0.0])
+def test_steps_are_those_of_autograd_before_during_and_after_the_switch(clip_norm: float) -> None:
+    learning = LearningConfig(batch_size=32, learning_rate=0.5, clip_norm=clip_norm)
+    _, dense = run_both(learning, None, [25, 5])
+    of_all = density(dense)
+    assert of_all[0] == 1.0  # excited: every neuron is active
+    assert of_all[-1] < 1 / 8  # the lists of active neurons are used
+    assert any(1 / 8 < part < 0.9 for part in of_all)
+
+
+@pytest.mark.parametrize(
+    ("levels", "direction", "hidden", "neurons"),
+    [
+        *product(
+            ["both", "hidden", "logits"],
+            ["teacher-student", "student-teacher"],
+            ["post", "pre"],
+            ["selective", "all"],
+        )
+    ],
+)
+@pytest.mark.parametrize("switch", [60, 2000], ids=["switched", "switching"])
+def test_ssd_is_that_of_autograd_with_every_option(
+    levels: str, direction: str, hidden: str, neurons: str, switch: int
+) -> None:
+    ssd = SSDConfig.model_validate(
+        {
+            "levels": levels,
+            "direction": direction,
+            "hidden": hidden,
+            "neurons": neurons,
+            "alpha": 0.4,
+            "lambda_hidden": 0.6,
+            "temperature": 0.7,  # so small that both terms have a say
+            "n": None if neurons == "all" else 20,
+        }
+    )
+    learning = LearningConfig(batch_size=32, learning_rate=0.3)
+    sparse, dense = run_both(learning, ssd, [3, 3, 2], switch)
+    assert sparse.teacher is not None
+    assert torch.equal(sparse.teacher.chosen, dense.chosen)
+
+
+@pytest.mark.parametrize(("neurons", "k"), [(70, 1), (200, 40), (640, 5)])
+def test_steps_are_those_of_autograd_for_other_sizes(neurons: int, k: int) -> None:
+    learning = LearningConfig(batch_size=16, learning_rate=0.2)
+    run_both(learning, SSDConfig(temperature=1.0), [12, 3], k=k, neurons=neurons)
