@@ -11,7 +11,14 @@ from matplotlib.figure import SubFigure
 from neurokd.report.figure import BLUE, GREEN, GREY, ORANGE
 from neurokd.reproduce.stream_experiment import StreamExperiment
 from neurokd.reproduce.stream_results import StreamDataResult
-from neurokd.reproduce.stream_rows import ArmRows, draw_curves, mark_tasks, series, task_ends
+from neurokd.reproduce.stream_rows import (
+    ArmRows,
+    draw_curves,
+    mark_tasks,
+    of_task,
+    series,
+    task_ends,
+)
 
 _CURVES = (
     ("cosine", "cosine to the teacher", BLUE),
@@ -30,9 +37,11 @@ def draw_alignment(
         each.quantity.key: (each.published, each.quantity.bound) for each in data.arms[0].measured
     }
     for panel, (name, label, colour) in zip(panels, _CURVES, strict=True):
-        curves = [series(run, "probe", partial(_number, name)) for run in by_seed.values()]
-        draw_curves(panel, curves, colour)
-        mark_tasks(panel, task_ends(by_seed), named=panel is panels[0])
+        ends = task_ends(by_seed)
+        for task in range(len(ends)):
+            runs = of_task(by_seed, task)
+            draw_curves(panel, [series(r, "probe", partial(_number, name)) for r in runs], colour)
+        mark_tasks(panel, ends, named=panel is panels[0])
         limit, bound = limits.get(f"probe.{name}", (None, ""))
         if limit is not None:
             panel.axhline(limit, color=GREY, linestyle="--", linewidth=1)
@@ -48,7 +57,7 @@ def draw_alignment(
             )
         panel.set_ylabel(label)
         if name != "kl":
-            panel.set_ylim(top=1.02)
+            panel.set_ylim(bottom=min(0.7, panel.get_ylim()[0]), top=1.02)
     panels[-1].set_ylim(bottom=0)
     panels[-1].set_xlabel("epoch")
     area.align_ylabels(list(panels))

@@ -7,7 +7,14 @@ from matplotlib.figure import SubFigure
 from neurokd.report.figure import BLUE, GREY
 from neurokd.reproduce.stream_experiment import StreamExperiment
 from neurokd.reproduce.stream_results import StreamDataResult
-from neurokd.reproduce.stream_rows import ArmRows, draw_curves, mark_tasks, series, task_ends
+from neurokd.reproduce.stream_rows import (
+    ArmRows,
+    draw_curves,
+    mark_tasks,
+    of_task,
+    series,
+    task_ends,
+)
 
 
 def draw_lengths(
@@ -19,14 +26,8 @@ def draw_lengths(
         by_seed = rows.get(arm.name, {})
         ends = task_ends(by_seed)
         for task in range(len(ends)):
-            curves = [
-                series(
-                    [row for row in run if row["task"] == task],
-                    "train",
-                    lambda row: 100 * row["accuracy"],
-                )
-                for run in by_seed.values()
-            ]
+            runs = of_task(by_seed, task)
+            curves = [series(r, "train", lambda row: 100 * row["accuracy"]) for r in runs]
             draw_curves(panel, curves, BLUE)
         mark_tasks(panel, ends)
         length = f": {ends[0]:,} epochs a task" if ends else ""

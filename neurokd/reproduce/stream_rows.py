@@ -32,8 +32,13 @@ def task_ends(by_seed: Mapping[int, Rows]) -> list[int]:
     return [ends[task] for task in sorted(ends)]
 
 
+def of_task(by_seed: Mapping[int, Rows], task: int) -> list[Rows]:
+    """The rows of each run that belong to a task: curves that begin anew with it."""
+    return [[row for row in run if row["task"] == task] for run in by_seed.values()]
+
+
 def draw_curves(panel: Axes, curves: Sequence[Points], colour: str | Any) -> None:
-    """Each curve thin, and their mean thick where there are several; gaps where a task has none."""
+    """Each curve thin, and their mean thick where there are several."""
     curves = [curve for curve in curves if curve]
     if not curves:
         return
