@@ -11,13 +11,17 @@ import pytest
 import torch
 
 from neurokd.cli.app import main
-from neurokd.config import ContinualConfig
+from neurokd.config import ContinualConfig, write_config
 from neurokd.continual.load_network import LearnedStream, load_network
 from neurokd.continual.load_stream import load_stream
 from neurokd.continual.make_learner import build_network
+from neurokd.continual.spiking.deployed_data import deployed_data
+from neurokd.continual.spiking.from_sdmlp import from_sdmlp
 from neurokd.data import load_data
 from neurokd.errors import FileFormatError, UsageError
 from neurokd.export.onnx_runtime import run_onnx
+from neurokd.models.sdmlp import SDMLP
+from neurokd.models.spiking_sdmlp import messages
 from neurokd.run import RunFolder
 
 pytestmark = pytest.mark.training
@@ -207,3 +211,81 @@ def test_a_run_that_is_not_complete_or_damaged_is_refused(stream_run: Path) -> N
     run.weights.unlink()
     with pytest.raises(FileFormatError, match="--resume"):
         _ = LearnedStream(run).network
+
+
+@pytest.fixture(scope="module")
+def spiking_original(
+    tmp_path_factory: pytest.TempPathFactory, original: Path, mnist_folder: str
+) -> Path:
+    """The stream's run with a spiking student as it begins: not trained, but calibrated."""
+    folder = Path(shutil.copytree(original, tmp_path_factory.mktemp("spiking") / "run"))
+    chosen = ContinualConfig.model_validate(
+        config(mnist_folder).model_dump(exclude_none=True) | {"spiking": {}}
+    )
+    assert chosen.spiking is not None
+    (folder / "config.toml").write_text(write_config(chosen))
+    learned = LearnedStream(RunFolder(folder))
+    assert isinstance(learned.network, SDMLP)
+    x = messages(torch.from_numpy(learned.training_samples(300).x))
+    student = from_sdmlp(learned.network, chosen.spiking, x)
+    RunFolder(folder / "spiking").save_model(student)
+    return folder
+
+
+@pytest.fixture
+def spiking_run(spiking_original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(spiking_original, tmp_path / "run"))
+
+
+def test_a_spiking_student_of_a_stream_is_what_runs_on_the_chip(
+    spiking_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(spiking_run)
+    learned = LearnedStream(RunFolder(spiking_run))
+    frames = deployed_data(learned.config, learned.test)
+    student = learned.spiking_scores(np.moveaxis(frames.x, 1, 0).astype(np.float32)).argmax(axis=1)
+    verdict = _json(capsys, ["verify", run, "--backends", "emulator", "--tolerance", "0.01"])
+    rows = {row["backend"]: row for row in verdict["rows"]}
+    assert verdict["holds"] and verdict["samples"] == 300
+    right = float((student == learned.test.y).mean())
+    assert rows["student"]["accuracy"] == pytest.approx(right) and right > 0.3
+    assert rows["emulator"]["agreement"] > 0.97
+
+    assert _json(capsys, ["verify", run, "--backends", "onnx", "--tolerance", "0.02"])["holds"]
+    assert (
+        json.loads((spiking_run / "verdict.json").read_text()) == verdict
+    )  # they lie side by side
+
+    profiled = _json(capsys, ["profile", run, "--samples", "20"])
+    simulated = _json(capsys, ["simulate", run, "--samples", "20"])
+    spikes = sum(layer["spikes_per_sample"] for layer in profiled["layers"])
+    assert spikes * 20 == pytest.approx(simulated["counts"]["spikes"])
+    exported = _json(capsys, ["export", run, "--target", "loihi"])
+    assert exported["neurons"] == 60 + 8 + 10
+    assert main(["export", run, "--target", "nir"]) == 0
+    capsys.readouterr()
+    assert _json(capsys, ["simulate", run, "--samples", "20"]) == simulated  # now from the export
+    assert main(["verify", run, "--backends", "emulator,onnx"]) == 2
+    assert "two networks" in capsys.readouterr().err
+
+
+@pytest.mark.lava
+def test_lava_runs_the_spiking_student_of_a_stream(
+    spiking_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["verify", str(spiking_run), "--samples", "20", "--lava-samples", "2"]
+    verdict = _json(capsys, [*words, "--tolerance", "0.1"])
+    assert verdict["identity"]["identical"] and verdict["identity"]["samples"] == 2
+    assert [row["backend"] for row in verdict["rows"]] == ["student", "emulator", "lava"]
+
+
+def test_a_spiking_student_that_is_missing_or_foreign_is_refused(
+    spiking_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = spiking_run / "spiking" / "model.safetensors"
+    shutil.copy(spiking_run / "model.safetensors", weights)
+    assert main(["simulate", str(spiking_run)]) == 2
+    assert "spiking SDMLP" in capsys.readouterr().err
+    weights.unlink()
+    assert main(["simulate", str(spiking_run)]) == 2
+    assert "--resume" in capsys.readouterr().err
