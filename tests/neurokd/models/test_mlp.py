@@ -59,3 +59,16 @@ def test_it_is_lowered() -> None:
 def test_what_is_no_network_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         MLP(**{**TINY, **settings})
+
+
+def test_dropout_stands_behind_every_hidden_layer_of_the_dense_form() -> None:
+    def dropouts(network: MLP) -> list[float]:
+        return [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
+
+    dropped = MLP(**TINY, dropout=0.25)
+    assert dropouts(dropped) == [0.25, 0.25]
+    assert dropped.state_dict().keys() == MLP(**TINY).state_dict().keys()
+    assert dropouts(MLP(**TINY)) == []
+    for settings in ({"dropout": 1.0}, {"dropout": 0.1, "spiking": True}):
+        with pytest.raises(UsageError, match="dropout"):
+            MLP(**{**TINY, **settings})
