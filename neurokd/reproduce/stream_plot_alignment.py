@@ -47,13 +47,14 @@ def draw_alignment(
             panel.axhline(limit, color=GREY, linestyle="--", linewidth=1)
             panel.annotate(
                 f"the paper: {bound} {limit:g}",
-                (1.0, limit),
+                (0.0, limit),
                 xycoords=("axes fraction", "data"),
-                xytext=(0, 3),
+                xytext=(5, 0),
                 textcoords="offset points",
-                ha="right",
+                va="center",
                 fontsize=8,
                 color=GREY,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             )
         panel.set_ylabel(label)
         if name != "kl":

@@ -33,11 +33,11 @@ def draw_surface(
         _solid(solid, alphas, temperatures, height, experiment.quantities[0].label)
     panel = right.subplots()
     colours = matplotlib.colormaps["viridis"](np.linspace(0.05, 0.85, len(temperatures)))
-    for temperature, colour, of_line, errors in zip(
-        temperatures, colours, height, error, strict=True
-    ):
+    for at, (temperature, colour) in enumerate(zip(temperatures, colours, strict=True)):
+        of_line, errors = height[at], error[at]
+        aside = 0.012 * (at - (len(temperatures) - 1) / 2)  # so that no bar hides another
         panel.errorbar(
-            alphas,
+            [alpha + aside for alpha in alphas],
             of_line,
             yerr=errors,
             fmt="o-",
@@ -61,7 +61,7 @@ def draw_surface(
     panel.set_xlabel("α, weight of the labels")
     panel.set_ylabel(experiment.quantities[0].label)
     panel.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.6)
-    panel.legend(frameon=False, fontsize=8.5)
+    panel.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _solid(

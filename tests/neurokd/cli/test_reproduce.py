@@ -10,7 +10,7 @@ import pytest
 
 from neurokd.cli.app import main
 from neurokd.config import ModelConfig, RecipeConfig, TrainConfig
-from neurokd.reproduce import EXPERIMENTS, Base
+from neurokd.reproduce import EXPERIMENTS, STREAMS, Base
 
 
 @pytest.fixture
@@ -68,6 +68,14 @@ def test_a_run_that_fails_costs_the_status_but_not_the_others(
         (["ckdsnn-ablation", "--device", "tpu"], "no such device"),
         (["ckdsnn-ablation", "--data", "mnist,nmnist", "--teacher", "x"], "one data set"),
         (["ckdsnn-cifar", "--teacher", "nowhere"], "no such file"),
+        (["ckdsnn-cifar", "--neurons", "10"], "the other paper"),
+        (["ckdsnn-cifar", "--embeddings", "x"], "the other paper"),
+        (["ssd-table1", "--teacher", "x"], "the other paper"),
+        (["ssd-table1", "--seeds", "6"], "five"),
+        (["ssd-table1", "--data", "imagenet"], "no definition"),
+        (["ssd-table1", "--neurons", "10"], "--neurons"),
+        (["ssd-table1", "--embeddings", "nowhere"], "no such file"),
+        (["ssd-table1", "--data", "cifar100"], "neurokd embed"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -90,3 +98,5 @@ def test_help_says_what_a_budget_does(capsys: pytest.CaptureFixture[str]) -> Non
     assert "fewer epochs, down to 12, and then by fewer training samples, down to 500" in said
     for name in EXPERIMENTS:
         assert name in said
+    assert "fewer epochs of each task, and N_gaba in proportion" in said
+    assert "ssd-table1 … ssd-table5, ssd-fig2 … ssd-fig7" in said and len(STREAMS) == 5 + 6
