@@ -26,7 +26,7 @@ COMMANDS = {
     "profile": "Spikes, operations, energy and latency of a network.",
     "verify": "Does the deployed network answer as the trained one does?",
     "report": "One self-contained HTML file about a run.",
-    "reproduce": "A table of a paper, from a grid of training runs.",
+    "reproduce": "A table or figure of a paper, from a grid of training runs.",
     "inspect": "What a .nir, .onnx or deployed file contains; runs nothing.",
     "lava": "Install, or look for, the environment that runs Lava.",
 }

@@ -23,9 +23,7 @@ def run(
     name: Annotated[
         str,
         typer.Argument(
-            help="ckdsnn-ablation, ckdsnn-scaling, ckdsnn-cifar; ssd-table1 … ssd-table5, "
-            "ssd-fig2 … ssd-fig7.",
-            metavar="NAME",
+            help="ssd-table1 … 5, ssd-fig2 … 7, ckdsnn-ablation, ckdsnn-scaling, ckdsnn-cifar."
         ),
     ],
     budget: Annotated[

@@ -99,4 +99,4 @@ def test_help_says_what_a_budget_does(capsys: pytest.CaptureFixture[str]) -> Non
     for name in EXPERIMENTS:
         assert name in said
     assert "fewer epochs of each task, and N_gaba in proportion" in said
-    assert "ssd-table1 … ssd-table5, ssd-fig2 … ssd-fig7" in said and len(STREAMS) == 5 + 6
+    assert "ssd-table1 … 5, ssd-fig2 … 7" in said and len(STREAMS) == 5 + 6
