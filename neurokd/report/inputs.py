@@ -58,7 +58,7 @@ def read_inputs(folder: Path) -> Inputs:
     if not folder.is_dir():
         raise FileFormatError("no such folder", where=str(folder), expected="a run folder")
     inputs = Inputs(
-        config=_toml(folder / "config.toml"),
+        config=read_toml(folder / "config.toml"),
         own=_metrics(folder / "metrics.jsonl"),
         teacher=_metrics(folder / "teacher" / "metrics.jsonl"),
         baseline=_metrics(folder / "baseline" / "metrics.jsonl"),
@@ -88,7 +88,8 @@ def _text(path: Path) -> str | None:
         ) from error
 
 
-def _toml(path: Path) -> dict[str, Any] | None:
+def read_toml(path: Path) -> dict[str, Any] | None:
+    """The tables of a file, None where there is no file; `FileFormatError` if it is no TOML."""
     text = _text(path)
     if text is None:
         return None

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from neurokd import __version__, atomic
+from neurokd import atomic
 from neurokd.report import wording
 from neurokd.report.accuracies import accuracy_figure
 from neurokd.report.curves import accuracy_curves, gain, loss_curves
+from neurokd.report.facts import flat, versions
 from neurokd.report.figure import style
-from neurokd.report.inputs import Inputs, read_inputs
+from neurokd.report.inputs import Inputs, read_inputs, read_toml
 from neurokd.report.layers import energy_figures, layer_figures
 from neurokd.report.raster import raster_panels
 from neurokd.report.verdict_table import headline, lines
 
 FILE = "report.html"
-_PACKAGES = ("torch", "snntorch", "nir", "onnxruntime", "numpy")
 
 
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` into a run folder from whatever parts the folder has; returns its path.
 
+    A run that learned a stream of tasks has a page of its own.
     The page holds its style and its figures itself and refers to nothing outside. A part that is
     missing is named there, with the command that makes it. Everything read is escaped.
 
     Raises: `FileFormatError` for a folder without any part, or with a broken one.
     """
-    inputs = read_inputs(folder)
-    with style():
-        context = _context(folder, inputs)
+    template = "report.html.j2"
+    if _is_stream(folder):
+        from neurokd.report.stream_report import TEMPLATE, stream_context
+
+        template, context = TEMPLATE, stream_context(folder)
+    else:
+        inputs = read_inputs(folder)
+        with style():
+            context = _context(folder, inputs)
     environment = Environment(
         loader=PackageLoader("neurokd.report", "."),
         autoescape=True,
@@ -44,8 +48,13 @@ def write_report(folder: Path) -> Path:
     )
     for name in ("number", "percent", "energy", "duration", "memory", "grade"):
         environment.filters[name] = getattr(wording, name)
-    page = environment.get_template("report.html.j2").render(context)
+    page = environment.get_template(template).render(context)
     return atomic.write_text(folder / FILE, page)
+
+
+def _is_stream(folder: Path) -> bool:
+    """Whether the folder holds a run of continual learning."""
+    return (read_toml(folder / "config.toml") or {}).get("role") == "continual"
 
 
 def _context(folder: Path, inputs: Inputs) -> dict[str, Any]:
@@ -67,7 +76,7 @@ def _context(folder: Path, inputs: Inputs) -> dict[str, Any]:
         "name": folder.resolve().name,
         "deployed": role != "teacher",
         "facts": _facts(inputs),
-        "settings": list(_flat(inputs.config)) if inputs.config else [],
+        "settings": list(flat(inputs.config)) if inputs.config else [],
         "verdict": verdict,
         "headline": headline(verdict) if verdict else None,
         "verdict_lines": lines(verdict) if verdict else [],
@@ -80,7 +89,7 @@ def _context(folder: Path, inputs: Inputs) -> dict[str, Any]:
         "profile": profile,
         "layer_figures": layer_figures(profile) if profile else [],
         "energy_figures": energy_figures(profile) if profile else [],
-        "lowering": list(_flat(inputs.lowering)) if inputs.lowering else [],
+        "lowering": list(flat(inputs.lowering)) if inputs.lowering else [],
         "missing": _missing(inputs),
     }
 
@@ -96,29 +105,9 @@ def _facts(inputs: Inputs) -> list[tuple[str, str]]:
         ("seed", config.get("seed")),
         ("time steps", config.get("steps")),
         ("chip", inputs.profile.chip if inputs.profile else None),
-        ("report written", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
-        ("neurokd", __version__),
-        ("with", ", ".join([f"Python {platform.python_version()}", *_versions()])),
+        *versions(),
     ]
     return [(label, str(value)) for label, value in given if value is not None]
-
-
-def _versions() -> list[str]:
-    installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
-    return [f"{name} {installed[name]}" for name in _PACKAGES if name in installed]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested tables as ``a.b.c`` and a text; long lists are cut and say so."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            rows += _flat(value, f"{name}.")
-            continue
-        text = str(value)
-        rows.append((name, text if len(text) <= 300 else f"{text[:300]} … ({len(text)} signs)"))
-    return rows
 
 
 def _missing(inputs: Inputs) -> dict[str, str]:
