@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from neurokd.config import read_embed_config
@@ -52,6 +53,10 @@ def _splits(
     if config.embedding is not None:
         extractor = read_embed_config(config.embedding, [f"data={json.dumps(config.data)}"])
         _, kept = kept_embeddings(extractor, progress)
-        return kept.train, kept.test
+        train, test = (
+            replace(part, name=f"{config.data}:{split} behind {config.embedding}")
+            for split, part in (("train", kept.train), ("test", kept.test))
+        )
+        return train, test
     require_splits(config.data)
     return load_data(config.data, "train"), load_data(config.data, "test")

@@ -75,6 +75,7 @@ def test_a_data_set_behind_an_extractor_is_a_stream(
     expected = images.x.reshape(-1, 2, 14, 2, 14).mean(axis=(2, 4)).reshape(-1, 4)
     small = images.y < 5
     np.testing.assert_allclose(stream.tasks[0].train.x, expected[small], rtol=1e-5, atol=1e-6)
+    assert stream.name == f"{tiny_data}:train behind {lesson}"
     assert stream.tasks[0].train.y.tolist() == images.y[small].tolist() and said
     said.clear()
     load_stream(wanted, lambda done, total, note: said.append(total))
