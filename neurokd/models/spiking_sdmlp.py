@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +12,19 @@ from torch import Tensor, nn
 from neurokd.errors import ShapeMismatchError, UsageError
 from neurokd.models.geometry import require_counts
 from neurokd.models.sdmlp import normalised
-from neurokd.models.winner_circuit import Circuit, WinnerCircuit, race
+from neurokd.models.winner_circuit import SCALE, Circuit, WinnerCircuit, race
 from neurokd.neurons.accumulator import Accumulator
 
-TOP = 63
-"""The largest message, of 6 bits: with smaller ones W takes all of its 8 bits on the chip."""
+TOP = 31
+"""The largest message, of 5 bits: small messages leave the bits of a current to the weights."""
+WEIGHTS = 127
+"""The largest weight of W on the chip, in steps of its grid."""
 
 
 def messages(x: Tensor) -> Tensor:
     """Samples as whole numbers that one graded spike each can carry.
 
-    Equation: min(63, round(`unit` · x⁺ / ‖x⁺‖₂)). Shapes: (B, *shape) → (B, d).
+    Equation: min(31, round(`unit` · x⁺ / ‖x⁺‖₂)). Shapes: (B, *shape) → (B, d).
     """
     flat = x.flatten(1)
     return (normalised(flat) * unit(flat.shape[1])).round().clamp(max=TOP)
@@ -35,8 +38,10 @@ def unit(inputs: int) -> float:
 class PulseSDMLP(nn.Module):
     """What a spiking SDMLP answers to its pulse of input, without time; this is what is trained.
 
-    Equation: a = W x / `unit`; h = `WinnerCircuit` (a); z = V h. Weights are ≥ 0 and the rows of W
-    have unit length, as in `SDMLP`. Shapes: messages (B, d) → z (B, K).
+    Equation: a = W_q x; h = `WinnerCircuit` (a); z = V_q h, with W_q = W / `unit` and V_q = V as
+    the chip has them, in 7 bits: multiples of 1 / `SCALE`, and of a power of two. What the chip
+    computes is computed here, to the last bit; gradients pass through the rounding. Weights are ≥ 0
+    and the rows of W have unit length, as in `SDMLP`. Shapes: messages (B, d) → z (B, K).
     """
 
     def __init__(self, inputs: int, size: int, classes: int, k: int, circuit: Circuit) -> None:
@@ -47,14 +52,24 @@ class PulseSDMLP(nn.Module):
         self.classifier = nn.Linear(size, classes, bias=False)
         self.constrain()
 
+    def hidden_on_grid(self) -> Tensor:
+        """W_q (r, d)."""
+        exact = self.hidden.weight / self.unit
+        return _rounded(exact, (exact.detach() * SCALE).round().clamp(0, WEIGHTS) / SCALE)
+
+    def classifier_on_grid(self) -> Tensor:
+        """V_q (K, r)."""
+        weight = self.classifier.weight
+        step = float(weight.detach().max().clamp(min=1e-30)) / WEIGHTS
+        step = 2.0 ** math.ceil(math.log2(step))
+        return _rounded(weight, (weight.detach() / step).round() * step)
+
     def activations(self, x: Tensor) -> Tensor:
-        """a (B, r): cosines of the messages with the rows of W."""
-        a: Tensor = self.hidden(x / self.unit)
-        return a
+        """a (B, r): cosines of the messages with the rows of W, rounded as the chip has them."""
+        return F.linear(x, self.hidden_on_grid())
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.winners(self.activations(x)))
-        return logits
+        return F.linear(self.winners(self.activations(x)), self.classifier_on_grid())
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -69,8 +84,8 @@ class SpikingSDMLP(nn.Module):
 
     Equation: the messages x_1 (`messages`) arrive in the first step, and nothing later. Hidden
     membranes keep W x_1 / `unit` and rise by a ramp, the same for all, so that the most active
-    neuron fires first; inhibitors count spikes and lower all membranes (`race`). The readout is
-    v_t = v_{t−1} + V s_t, its logits v_T.
+    neuron fires first, and from then on; inhibitors count the neurons that begin, and lower all
+    membranes (`race`). The readout is v_t = v_{t−1} + V s_t, its logits v_T / T.
 
     ``pulse`` is the same network without time, of the same weights. A winner is a neuron that
     fires within the T steps of a sample. Initialisation draws from torch's global generator.
@@ -92,10 +107,10 @@ class SpikingSDMLP(nn.Module):
         circuit = self.pulse.winners.circuit
         times = race(self.pulse.activations(first), circuit).times
         steps = torch.arange(circuit.steps, device=x.device).view(-1, 1, 1)
-        return (times == steps).to(first.dtype)
+        return (times <= steps).to(first.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        membranes: Tensor = self.readout(self.pulse.classifier(self.spikes(x)))
+        membranes: Tensor = self.readout(F.linear(self.spikes(x), self.pulse.classifier_on_grid()))
         return membranes
 
     def _first(self, x: Tensor) -> Tensor:
@@ -115,3 +130,19 @@ class SpikingSDMLP(nn.Module):
                 remedy="use neurokd.continual.spiking.deployed_data",
             )
         return x[0].flatten(1)
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, exact: Tensor, grid: Tensor) -> Tensor:
+        return grid.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _rounded(exact: Tensor, grid: Tensor) -> Tensor:
+    """The rounded values, with the gradient of the exact ones."""
+    found: Tensor = _Rounded.apply(exact, grid)  # type: ignore[no-untyped-call]
+    return found

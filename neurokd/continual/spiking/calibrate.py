@@ -37,10 +37,10 @@ def calibrate(activations: Tensor, k: int, steps: int, inhibitors: int) -> Circu
     if top <= 0:
         raise _impossible(k, 0.0)
     # beyond it the ramp alone would reach the threshold
-    steepest = 0.999 * top / (steps + SLACK - 1)
+    steepest = 0.99 * top / (steps + SLACK - 1)
 
     def braked(ramp: float, brake: float) -> Circuit:
-        return Circuit(steps, top + ramp, ramp, brake * ramp, inhibitors)
+        return Circuit(steps, top + ramp, ramp, brake * ramp, inhibitors).on_grid()
 
     if winners(a, braked(steepest, BRAKE)) >= k:
         return _halved(a, k, lambda ramp: braked(ramp, BRAKE), 0.0, steepest)

@@ -18,7 +18,8 @@ from neurokd.models.winner_circuit import Circuit
 def from_sdmlp(sdmlp: SDMLP, config: SpikingConfig, x: Tensor) -> SpikingSDMLP:
     """A spiking network that answers about as ``sdmlp`` does.
 
-    V is multiplied by the mean activation of the winners: a spike counts 1, an activation less.
+    V is multiplied by what all activations of the samples sum up to in ``sdmlp``, over what they
+    do here.
     Its global generator of random numbers is left as it was.
 
     Shapes: x (N, d), `messages` of training samples. Raises: `UsageError` for several hidden
@@ -41,8 +42,8 @@ def from_sdmlp(sdmlp: SDMLP, config: SpikingConfig, x: Tensor) -> SpikingSDMLP:
     training = winners.training
     won = winners.eval()(a)
     winners.train(training)
-    mean = float(won.sum() / (won > 0).sum().clamp(min=1))
-    pulse.classifier.weight.copy_(sdmlp.classifier.weight * mean)
+    ratio = float(won.double().sum() / pulse.winners(a).double().sum())
+    pulse.classifier.weight.copy_(sdmlp.classifier.weight * ratio)
     return student
 
 
