@@ -28,6 +28,11 @@ class Teacher:
     weights: Path | None = None
     config: TrainConfig | None = None
 
+    @property
+    def source(self) -> str:
+        """The run or the file."""
+        return str(self.run or self.weights)
+
     def load(self) -> nn.Module:
         """The network, in evaluation mode."""
         if self.run is not None:
@@ -53,7 +58,13 @@ class TrainingTask:
 
         folder = RunFolder(self.folder)
         teacher = self.teacher.load() if self.teacher else None
-        train(self.config, folder, teacher=teacher, resume=folder.checkpoint.is_file())
+        train(
+            self.config,
+            folder,
+            teacher=teacher,
+            teacher_source=self.teacher.source if self.teacher else None,
+            resume=folder.checkpoint.is_file(),
+        )
         accuracy = tested_accuracy(folder)
         assert accuracy is not None
         return accuracy

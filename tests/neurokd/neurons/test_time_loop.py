@@ -271,9 +271,13 @@ def test_a_network_under_autocast_spikes_as_its_half_precision_currents_say() ->
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_spikes_and_gradients_of_the_cpu() -> None:
-    x = torch.randn(6, 4, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    parameters: list[Tensor | None] = [torch.rand(50).double(), torch.rand(()).double()]
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+def test_a_gpu_gives_the_spikes_and_gradients_of_the_cpu(
+    dtype: torch.dtype, tolerance: float
+) -> None:
+    """In float32 by the fused kernels where Triton is, in float64 by torch's operations."""
+    x = torch.randn(40, 4, 50, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    parameters: list[Tensor | None] = [torch.rand(50, dtype=dtype), torch.rand((), dtype=dtype)]
 
     def spikes(x: Tensor, beta: Tensor, threshold: Tensor) -> Tensor:
         return spike_train(x, beta, threshold, atan())
@@ -282,7 +286,7 @@ def test_a_gpu_gives_the_spikes_and_gradients_of_the_cpu() -> None:
     there = run(spikes, x.cuda(), [p.cuda() for p in parameters if p is not None], x.cos().cuda())
     assert torch.equal(here[0], there[0].cpu())
     for one, other in zip(here[1], there[1], strict=True):
-        assert torch.allclose(one, other.cpu(), rtol=1e-10, atol=1e-10)
+        assert torch.allclose(one, other.cpu(), rtol=tolerance, atol=tolerance)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -106,6 +106,11 @@ def test_a_grid_leaves_its_table_and_every_run(whole: Path) -> None:
         )
     assert "| full |" in (whole / "table.md").read_text()
     assert RunFolder(whole / "runs" / FULL).config().distill == DistillConfig()
+    teacher = whole / "runs" / "tiny-teacher-0"
+    assert json.loads((whole / "runs" / FULL / "teacher.json").read_text()) == {
+        "source": str(teacher),
+        "sha256": RunFolder(teacher).fingerprint(),
+    }
 
 
 def test_killed_and_resumed_run_by_run(
