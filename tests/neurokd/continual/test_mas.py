@@ -56,3 +56,12 @@ def test_importances_of_tasks_add_up_around_the_last_weights() -> None:
     with torch.no_grad():
         network.bias += 1.0
     assert _term(method, network) == {"mas": pytest.approx(6.0)}
+
+
+def test_the_network_is_looked_at_in_evaluation_mode_and_left_as_it_was() -> None:
+    network = nn.Sequential(nn.Dropout(0.9), _line(1.0, 0.0))
+    modes: list[bool] = []
+    network[0].register_forward_hook(lambda m, given, out: modes.append(m.training))
+    MAS().end_task(network, _task(1.0), torch.Generator())
+    assert modes == [False]
+    assert network[0].training
