@@ -241,8 +241,8 @@ def _some(names: list[str]) -> str:
 
 def is_deployable(config: AnyConfig) -> bool:
     """Whether something runs on a chip or in ONNX Runtime that a run of this kind has trained."""
-    if isinstance(config, ContinualConfig):
-        return config.network.name in ("sdmlp", "mlp")
+    if isinstance(config, ContinualConfig):  # icarl answers by its exemplars, not by the network
+        return config.network.name in ("sdmlp", "mlp") and config.icarl is None
     return config.role == "student"
 
 

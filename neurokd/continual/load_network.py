@@ -99,10 +99,10 @@ def load_network(run: RunFolder, stream: Stream) -> nn.Module:
     config = run.continual_config()
     if not is_deployable(config):
         raise UsageError(
-            "this network is not deployed",
+            "what this run learned is not deployed",
             where=str(run.path),
-            expected="a run of sdmlp or mlp",
-            found=f"network {config.network.name}",
+            expected="a run of sdmlp or mlp, without icarl, which needs its exemplars to answer",
+            found=f"network {config.network.name}" + (" with icarl" if config.icarl else ""),
         )
     state = read_weights(run.weights, remedy="finish it: `neurokd continual CONFIG --resume`")
     network = build_network(config, stream.sample_shape, stream.classes)

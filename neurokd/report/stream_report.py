@@ -17,6 +17,7 @@ from neurokd.report.stream_figures import (
 from neurokd.report.stream_inputs import Deployment, StreamInputs, Summary, read_stream
 from neurokd.report.verdict_table import headline, lines
 from neurokd.report.wording import energy, number, percent
+from neurokd.run import is_deployable
 
 TEMPLATE = "stream.html.j2"
 
@@ -118,12 +119,11 @@ def _deployed(deployment: Deployment) -> list[tuple[str, ...]]:
 def _missing(inputs: StreamInputs) -> dict[str, str]:
     """The command that makes each part that is not there."""
     spiking = inputs.config.spiking is not None
-    deployable = inputs.config.network.name in ("sdmlp", "mlp")
     commands = {}
     if inputs.summary is None:
         commands["summary"] = "neurokd continual CONFIG --out RUN --resume"
     if spiking and inputs.deployment is None:
         commands["deployment"] = "neurokd continual CONFIG --out RUN --resume"
-    if deployable and not inputs.verdicts:
+    if is_deployable(inputs.config) and not inputs.verdicts:
         commands["verdict"] = "neurokd verify RUN"
     return commands

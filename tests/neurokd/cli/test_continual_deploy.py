@@ -195,11 +195,15 @@ def test_what_a_dense_network_has_not_is_one_line(
     assert captured.out == "" and set(tmp_path.rglob("*")) == before
 
 
-def test_a_run_of_flies_is_not_deployed(tmp_path: Path, mnist_folder: str) -> None:
+@pytest.mark.parametrize("name", ["fly", "icarl"])
+def test_what_answers_otherwise_than_by_its_network_is_not_deployed(
+    name: str, tmp_path: Path, mnist_folder: str
+) -> None:
     run = RunFolder(tmp_path)
-    chosen = ContinualConfig.model_validate({"data": mnist_folder, "network": {"name": "fly"}})
+    method = {"icarl": {}} if name == "icarl" else {"network": {"name": "fly"}}
+    chosen = ContinualConfig.model_validate({"data": mnist_folder, **method})
     run.begin(chosen)
-    with pytest.raises(UsageError, match="not deployed.*network fly"):
+    with pytest.raises(UsageError, match=f"not deployed.*{name}"):
         load_network(run, load_stream(chosen))
 
 
