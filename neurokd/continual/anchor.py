@@ -46,10 +46,14 @@ class Anchor:
 
     @torch.no_grad()
     def move(self, network: nn.Module, importance: Mapping[str, Tensor]) -> None:
-        """Add to the importances, and pull towards the weights as they are now alone."""
+        """Add to the importances, and pull towards the weights as they are now alone.
+
+        What would be below 0 becomes 0: a weight is pulled back, or not, but never pushed away.
+        """
         for name, weight in trained_weights(network).items():
             old = self.importance.get(name)
-            self.importance[name] = importance[name] + (0 if old is None else old)
+            total = importance[name] + (0 if old is None else old)
+            self.importance[name] = total.clamp(min=0)
             self.centre[name] = weight.clone()
 
     def penalty(self, network: nn.Module) -> Tensor:

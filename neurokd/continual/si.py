@@ -18,10 +18,13 @@ class SI(Method):
     """Synaptic intelligence: importances from the path that the weights took.
 
     Equation: w_i = −Σ_steps g_i Δθ_i with g = ∂/∂θ Σ_{x in batch} CE(β z(x), y) at the step's
-    beginning; at the end of a task Ω_i += w_i / (Δ_i² + damping), Δ the way from its beginning, and
-    w = 0. L = weight · Σ_i Ω_i (θ_i − θ*_i)², θ* the weights at the end of the last task.
+    beginning; at the end of a task Ω_i ← max(Ω_i + w_i / (Δ_i² + damping), 0), Δ the way from its
+    beginning, and w = 0. L = weight · Σ_i Ω_i (θ_i − θ*_i)², θ* the weights at the end of the last
+    task.
 
     Δθ is what a step did in all: clipped, by every term of the loss, with the constraints applied.
+    So w can be negative, above all under SDMLP's constraints; as in the authors' own code, no
+    importance is, since such a penalty drives weights away without bound.
     The reference code adds g to the gradients that the optimiser sees, too; that is not done here.
     Source: Zenke, Poole, Ganguli 2017 (arXiv 1703.04200), as in Bricken et al. 2023.
     """

@@ -63,6 +63,13 @@ def test_a_moved_anchor_pulls_to_the_last_weights_with_all_importances() -> None
     assert anchor.penalty(_weight(3.0, 0.0)).item() == pytest.approx(10.5)
 
 
+def test_no_importance_falls_below_zero() -> None:
+    anchor = Anchor()
+    anchor.move(_weight(0.0, 0.0), {"weight": torch.tensor([[1.0, -2.0]])})
+    anchor.move(_weight(0.0, 0.0), {"weight": torch.tensor([[-0.25, 1.0]])})
+    assert anchor.importance["weight"].tolist() == [[0.75, 1.0]]
+
+
 def test_what_it_remembers_does_not_follow_the_network() -> None:
     anchor, network = Anchor(), _weight(1.0, 1.0)
     anchor.move(network, {"weight": torch.ones(1, 2)})
