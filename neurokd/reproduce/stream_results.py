@@ -179,21 +179,22 @@ def _changes(
     plan: Plan | None,
     neurons: int | None,
 ) -> tuple[str, ...]:
-    lines: dict[str, None] = {}
+    lines = []
     if neurons is not None and neurons != experiment.neurons:
-        lines[f"{experiment.neurons:,} → {neurons:,} neurons (n in proportion)"] = None
+        lines.append(f"{experiment.neurons:,} → {neurons:,} neurons (n in proportion)")
+    shorter: dict[str, str] = {}
     for run in runs:
         full = plan.full.get(run.key) if plan else None
         used = plan.used.get(run.key) if plan else None
         if full is None or used is None or full == used:
             continue
         words = f"{run.data}: {full.epochs:,} → {used.epochs:,} epochs a task"
-        if run.config.network.switch_samples is not None:
-            now = run.config.network.switch_samples
+        switch = shorter.setdefault(words, "")
+        now = run.config.network.switch_samples
+        if now is not None and not switch:
             before = round(now * full.epochs / used.epochs)
-            words += f", N_gaba in proportion ({before:,} → {now:,})"
-        lines[words] = None
-    return tuple(lines)
+            shorter[words] = f", N_gaba in proportion ({before:,} → {now:,})"
+    return (*lines, *(words + switch for words, switch in shorter.items()))
 
 
 def _arm_dict(row: StreamArmResult) -> dict[str, Any]:

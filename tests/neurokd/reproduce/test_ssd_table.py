@@ -98,6 +98,19 @@ def test_what_a_budget_shrank_is_said() -> None:
     assert said in stream_markdown(results)
 
 
+def test_networks_with_and_without_a_switch_share_a_line() -> None:
+    experiment = STREAMS["ssd-table1"]
+    runs = make_stream_grid(experiment, ["mnist"], 2)
+    full = {run.key: Size(500, 60_000) for run in runs}
+    used = {run.key: Size(50, 60_000) for run in runs}
+    shorter = with_stream_sizes(runs, used)
+    for given in (shorter, shorter[::-1]):
+        results = summarise_streams(experiment, given, {}, {}, plan=Plan(full, used, {}))
+        assert results.changes == (
+            "mnist: 500 → 50 epochs a task, N_gaba in proportion (5,000,000 → 500,000)",
+        )
+
+
 def test_the_papers_order_comes_from_its_numbers() -> None:
     experiment = STREAMS["ssd-table1"]
     orders = {}
