@@ -74,14 +74,15 @@ class Answers(NamedTuple):
 class Touched(NamedTuple):
     """The U rows that change: their neuron i + s r, and the pairs of each with samples.
 
-    Pairs first[u] … first[u + 1] − 1 are row u's: the sample, and the place in (B, room).
+    Pairs first[u] … first[u + 1] − 1 are row u's: the sample, ∂L/∂a and h.
     ``tally`` (S, r) is scratch, and zero between the steps.
     """
 
     neuron: Integers
     first: Integers
     sample: Integers
-    place: Integers
+    slope: Floats
+    height: Floats
     tally: Integers
 
 

@@ -7,7 +7,6 @@ computed, so that threads may share the rows out.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -34,8 +33,9 @@ from neurokd.continual.sparse_arrays import (
 )
 from neurokd.continual.sparse_losses import hidden_divergence, logit_divergence, softened
 from neurokd.continual.sparse_select import active, largest
-from neurokd.continual.sparse_vectors import BLOCK, LANES
+from neurokd.continual.sparse_vectors import BLOCK, LANES, descend, sum_of_squares
 from neurokd.hardware.kernel_compiler import compiled
+from neurokd.neurons.event_vectors import WIDTH, add_scaled_rows
 
 
 @compiled
@@ -206,7 +206,8 @@ def gather(
         for p in range(row * sizes.room, row * sizes.room + answers.found[row]):
             u = to.tally[begin + answers.which[p]] - 1
             to.sample[to.first[u]] = row
-            to.place[to.first[u]] = p
+            to.slope[to.first[u]] = answers.slopes[p]
+            to.height[to.first[u]] = answers.heights[p]
             to.first[u] += 1
     for u in range(count, 0, -1):  # each is the end of its row now, the beginning of the next one
         to.first[u] = to.first[u - 1]
@@ -214,23 +215,6 @@ def gather(
     for u in range(count):
         to.tally[to.neuron[u]] = 0
     return count
-
-
-@compiled
-def square_sum(values: Floats, start: int, size: int, lanes: Floats) -> Any:
-    """Σ values², in LANES sums that are added at the end; ``lanes`` is scratch."""
-    whole = size // LANES * LANES
-    lanes[:] = 0
-    for j in range(0, whole, LANES):
-        for lane in range(LANES):
-            value = values[start + j + lane]
-            lanes[lane] += value * value
-    total = np.float32(0)
-    for lane in range(LANES):
-        total += lanes[lane]
-    for j in range(whole, size):
-        total += values[start + j] * values[start + j]
-    return total
 
 
 @compiled
@@ -246,25 +230,40 @@ def differentiate(
 ) -> None:
     """∂L/∂W and ∂L/∂Vᵀ of the rows start … stop − 1; the first ``rows`` add to what is there."""
     inputs, classes = sizes.inputs, sizes.classes
-    lanes = np.empty(LANES, np.float32)
+    wide, whole = inputs // WIDTH * WIDTH, inputs // LANES * LANES
     weights, readout = gradients.weights, gradients.readout
     for u in range(start, stop):
         at, out = u * inputs, u * classes
+        first, last = touched.first[u], touched.first[u + 1]
         if u >= rows:
             weights[at : at + inputs] = 0
+        for column in range(0, wide, WIDTH):
+            add_scaled_rows(
+                weights,
+                at + column,
+                x,
+                column,
+                inputs,
+                touched.sample,
+                touched.slope,
+                first,
+                last,
+            )
+        for pair in range(first, last):
+            given, slope = touched.sample[pair] * inputs, touched.slope[pair]
+            for j in range(wide, inputs):
+                weights[at + j] += slope * x[given + j]
         readout[out : out + classes] = 0
-        for pair in range(touched.first[u], touched.first[u + 1]):
-            sample, place = touched.sample[pair], touched.place[pair]
-            slope, height = answers.slopes[place], answers.heights[place]
-            given, error = sample * inputs, sample * classes
-            if slope != 0:
-                for j in range(inputs):
-                    weights[at + j] += slope * x[given + j]
+        for pair in range(first, last):
+            error, height = touched.sample[pair] * classes, touched.height[pair]
             for c in range(classes):
                 readout[out + c] += height * answers.errors[error + c]
-        gradients.squares[u] = np.float64(square_sum(weights, at, inputs, lanes)) + np.float64(
-            square_sum(readout, out, classes, lanes)
-        )
+        total = np.float64(sum_of_squares(weights, at, whole))
+        for j in range(at + whole, at + inputs):
+            total += weights[j] * weights[j]
+        for j in range(out, out + classes):
+            total += readout[j] * readout[j]
+        gradients.squares[u] = total
 
 
 @compiled
@@ -296,7 +295,7 @@ def update(
     ``step[s]`` is a learner's rate times its clip factor, ``switch[s]`` its N.
     """
     inputs, classes = sizes.inputs, sizes.classes
-    lanes = np.empty(LANES, np.float32)
+    whole = inputs // LANES * LANES
     zero, one = np.float32(0), np.float32(1)
     weights, readout = stack.weights, stack.readout
     for u in range(start, stop):
@@ -304,12 +303,13 @@ def update(
         mine = neuron // sizes.neurons
         rate = np.float32(step[mine])
         at, given = neuron * inputs, u * inputs
-        for j in range(inputs):
+        total = descend(weights, at, gradients.weights, given, whole, rate)
+        for j in range(whole, inputs):
             weights[at + j] = max(weights[at + j] - rate * gradients.weights[given + j], zero)
-        length = np.float32(math.sqrt(square_sum(weights, at, inputs, lanes)))
-        inverse = one / max(length, np.float32(1e-12))
-        for j in range(inputs):
-            weights[at + j] *= inverse
+            total += weights[at + j] * weights[at + j]
+        inverse = one / max(np.float32(math.sqrt(total)), np.float32(1e-12))
+        for j in range(at, at + inputs):
+            weights[j] *= inverse
         at, given = neuron * classes, u * classes
         for c in range(classes):
             readout[at + c] = max(readout[at + c] - rate * gradients.readout[given + c], zero)

@@ -11,11 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurokd.continual.sparse_vectors import BLOCK, at_least, block_maxima, over_scaled
+from neurokd.continual.sparse_vectors import (
+    BLOCK,
+    at_least,
+    block_maxima,
+    count_at_least,
+    over_scaled,
+)
 from neurokd.hardware.kernel_compiler import compiled, lowest_bit
 
 GROUPS_PER_WINNER = 4
 """Groups for each value that is ranked: the more, the tighter the bound."""
+HALVINGS = 8
+MOST_COUNTED = 256
+"""Values up to which comparing all with all is faster than partitioning them."""
 LEAST_POSITIVE = np.float32(1e-45)
 
 Floats = NDArray[Any]
@@ -23,10 +32,8 @@ Integers = NDArray[Any]
 
 
 @compiled
-def ranked(values: Floats, count: int, rank: int) -> Any:
-    """The rank-th largest of the first ``count`` values, which change places; 0 if fewer."""
-    if count < rank:
-        return np.float32(0)
+def partitioned(values: Floats, count: int, rank: int) -> Any:
+    """The rank-th largest of the first ``count`` values, which change places."""
     low, high, place = 0, count - 1, rank - 1
     while low < high:
         pivot = values[(low + high) // 2]
@@ -50,6 +57,52 @@ def ranked(values: Floats, count: int, rank: int) -> Any:
 
 
 @compiled
+def counted(values: Floats, blocks: int, least: Any) -> int:
+    """How many of the first ``blocks`` · BLOCK values are ≥ ``least``."""
+    count = 0
+    for block in range(blocks):
+        count += count_at_least(values, block * BLOCK, least)
+    return count
+
+
+@compiled
+def bound(values: Floats, blocks: int, rank: int) -> Any:
+    """A number that at least ``rank`` of the first ``blocks`` · BLOCK values reach, and few more.
+
+    It halves the range of the values a few times: without branches that depend on them.
+    """
+    low, high = values[0], values[0]
+    for i in range(1, blocks * BLOCK):
+        low, high = min(low, values[i]), max(high, values[i])
+    for _ in range(HALVINGS):
+        middle = np.float32(0.5) * (low + high)
+        if counted(values, blocks, middle) >= rank:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def ranked(values: Floats, count: int, rank: int) -> Any:
+    """The rank-th largest of the first ``count`` values, which are positive; 0 if fewer.
+
+    Equation: max{v : #{values ≥ v} ≥ rank}. Values change places, and BLOCK more are overwritten.
+    """
+    if count < rank:
+        return np.float32(0)
+    if count > MOST_COUNTED:
+        return partitioned(values, count, rank)
+    blocks = -(-count // BLOCK)
+    values[count : blocks * BLOCK] = 0
+    best = np.float32(0)
+    for i in range(count):
+        enough = counted(values, blocks, values[i]) >= rank
+        best = max(best, values[i] if enough else np.float32(0))
+    return best
+
+
+@compiled
 def largest(values: Floats, start: int, size: int, rank: int, scratch: Floats) -> Any:
     """The rank-th largest of the positive parts of values[start : start + size].
 
@@ -62,7 +115,7 @@ def largest(values: Floats, start: int, size: int, rank: int, scratch: Floats) -
         for part in range(parts):
             first, last = blocks * part // parts, blocks * (part + 1) // parts
             block_maxima(values, start + first * BLOCK, last - first, scratch, part * BLOCK)
-        least = max(ranked(scratch, parts * BLOCK, rank), LEAST_POSITIVE)
+        least = max(bound(scratch, parts, rank), LEAST_POSITIVE)
     found = 0
     for block in range(blocks):
         place = start + block * BLOCK

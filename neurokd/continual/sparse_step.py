@@ -120,7 +120,8 @@ class SparseSteps:
             np.empty(size, np.int64),
             np.empty(size + 1, np.int64),
             np.empty(pairs, np.int32),
-            np.empty(pairs, np.int32),
+            np.empty(pairs, np.float32),
+            np.empty(pairs, np.float32),
             np.zeros(size, np.int32),
         )
         self.gradients = self._gradients(0)

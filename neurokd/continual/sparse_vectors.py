@@ -111,3 +111,109 @@ def block_maxima(
         return context.get_dummy_value()
 
     return types.void(values, types.intp, types.intp, maxima, types.intp), generate
+
+
+@_operation
+def count_at_least(typing_context: Any, values: Any, start: Any, least: Any) -> Any:
+    """How many of BLOCK float32, flat, from ``start`` on are ≥ ``least``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values_, start_, least_ = arguments
+        pointer = _pointer(context, builder, signature.args[0], values_, start_)
+        mask = builder.fcmp_ordered(
+            ">=", _load(builder, pointer, BLOCK), _spread(builder, least_, BLOCK)
+        )
+        return builder.ctpop(builder.bitcast(mask, ir.IntType(BLOCK)))
+
+    return types.int64(values, types.intp, types.float32), generate
+
+
+def _folded(builder: Any, vector: Any, lanes: int) -> Any:
+    """The sum of a vector's lanes, halves added to halves."""
+    while lanes > 1:
+        lanes //= 2
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        halves = [
+            builder.shuffle_vector(
+                vector,
+                undefined,
+                ir.Constant(
+                    ir.VectorType(ir.IntType(32), lanes), list(range(first, first + lanes))
+                ),
+            )
+            for first in (0, lanes)
+        ]
+        vector = builder.fadd(*halves)
+    return builder.extract_element(vector, ir.IntType(32)(0))
+
+
+def _over_vectors(builder: Any, start: Any, size: Any, body: Callable[[Any], None]) -> None:
+    """``body`` with the offset of each vector of LANES values below ``size``, which divides."""
+    index = start.type
+    step = ir.Constant(index, LANES)
+    with cgutils.for_range_slice(builder, ir.Constant(index, 0), size, step, index) as (offset, _):
+        body(offset)
+
+
+@_operation
+def sum_of_squares(typing_context: Any, values: Any, start: Any, size: Any) -> Any:
+    """Σ values[start + j]² for j < size, which divides by LANES; float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values_, start_, size_ = arguments
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        reserve: Any = cgutils.alloca_once  # which numba does not annotate
+        total = reserve(builder, vector)
+        builder.store(ir.Constant(vector, [0.0] * LANES), total)
+
+        def add(offset: Any) -> None:
+            place = builder.add(start_, offset)
+            value = _load(
+                builder, _pointer(context, builder, signature.args[0], values_, place), LANES
+            )
+            builder.store(builder.fadd(builder.load(total), builder.fmul(value, value)), total)
+
+        _over_vectors(builder, start_, size_, add)
+        return _folded(builder, builder.load(total), LANES)
+
+    return types.float32(values, types.intp, types.intp), generate
+
+
+@_operation
+def descend(
+    typing_context: Any, values: Any, start: Any, slopes: Any, begin: Any, size: Any, rate: Any
+) -> Any:
+    """values[start + j] ← max(values[start + j] − rate · slopes[begin + j], 0); gives Σ of squares.
+
+    For j < size, which divides by LANES; all float32 and flat.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values_, start_, slopes_, begin_, size_, rate_ = arguments
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        zero = ir.Constant(vector, [0.0] * LANES)
+        reserve: Any = cgutils.alloca_once  # which numba does not annotate
+        total = reserve(builder, vector)
+        builder.store(zero, total)
+        factor = _spread(builder, rate_, LANES)
+
+        def change(offset: Any) -> None:
+            pointer = _pointer(
+                context, builder, signature.args[0], values_, builder.add(start_, offset)
+            )
+            place = builder.add(begin_, offset)
+            slope = _load(
+                builder, _pointer(context, builder, signature.args[2], slopes_, place), LANES
+            )
+            moved = builder.fsub(_load(builder, pointer, LANES), builder.fmul(slope, factor))
+            # a NaN stays one, for the loss to tell
+            kept = builder.select(builder.fcmp_ordered("<", moved, zero), zero, moved)
+            stored = builder.store(kept, builder.bitcast(pointer, vector.as_pointer()))
+            stored.align = 4
+            builder.store(builder.fadd(builder.load(total), builder.fmul(kept, kept)), total)
+
+        _over_vectors(builder, start_, size_, change)
+        return _folded(builder, builder.load(total), LANES)
+
+    signature = types.float32(values, types.intp, slopes, types.intp, types.intp, types.float32)
+    return signature, generate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokd.config.continual import LearningConfig, SSDConfig
+from neurokd.config.continual import EWCConfig, LearningConfig, SSDConfig
 from neurokd.continual.observe import Observer, Winners
-from neurokd.continual.sparse_learner import SparseLearner
+from neurokd.continual.sparse_learner import SparseLearner, epoch_together, sparse_fits
 from neurokd.data.labelled import LabelledData
 from neurokd.data.stream import Task
+from neurokd.errors import FileFormatError, TrainingDivergedError, UsageError
+from neurokd.models import MLP
 from neurokd.models.sdmlp import SDMLP
 
 INPUTS, NEURONS, CLASSES = 12, 90, 4
@@ -205,3 +207,164 @@ def test_ssd_is_that_of_autograd_with_every_option(
 def test_steps_are_those_of_autograd_for_other_sizes(neurons: int, k: int) -> None:
     learning = LearningConfig(batch_size=16, learning_rate=0.2)
     run_both(learning, SSDConfig(temperature=1.0), [12, 3], k=k, neurons=neurons)
+
+
+def small(seed: int = 0, ssd: SSDConfig | None = None, rate: float = 0.3) -> SparseLearner:
+    learning = LearningConfig(batch_size=32, learning_rate=rate)
+    return SparseLearner(network(100, seed=seed), learning, ssd)
+
+
+def same_bits(a: SparseLearner, b: SparseLearner) -> bool:
+    x, y = a.state(), b.state()
+    return x.keys() == y.keys() and all(torch.equal(x[key], y[key]) for key in x)
+
+
+def learn(learner: SparseLearner, epochs: Sequence[int], seed: int = 0) -> torch.Generator:
+    generator = torch.Generator().manual_seed(seed)
+    for index, number in enumerate(epochs):
+        task = a_task(index)
+        learner.begin_task(task)
+        for _ in range(number):
+            learner.epoch(task, generator)
+        learner.end_task(task, generator)
+    return generator
+
+
+@pytest.mark.parametrize("hidden", ["post", "pre"])
+@pytest.mark.parametrize("taught", [1, 2])
+def test_a_learner_that_takes_up_a_state_goes_on_to_the_same_bits(hidden: str, taught: int) -> None:
+    ssd = SSDConfig.model_validate({"hidden": hidden, "temperature": 1.0})
+    whole, first = small(ssd=ssd), small(ssd=ssd)
+    generators = [learn(each, [4] * taught) for each in (whole, first)]
+    task = a_task(taught)
+    for each, generator in zip((whole, first), generators, strict=True):
+        each.begin_task(task)
+        each.epoch(task, generator)
+    kept = {key: value.clone() for key, value in first.state().items()}
+    resumed = small(seed=5, ssd=ssd)
+    resumed.load_state(kept)
+    for each, generator in zip((whole, resumed), generators, strict=True):
+        each.epoch(task, generator)
+        each.end_task(task, generator)
+    assert same_bits(whole, resumed)
+    assert not same_bits(whole, first)
+
+
+def test_learners_in_a_stack_get_the_bits_that_each_gets_alone() -> None:
+    options: list[SSDConfig | None] = [
+        None,
+        SSDConfig(temperature=1.0),
+        SSDConfig(temperature=2.0, n=30, alpha=0.2, direction="student-teacher"),
+        SSDConfig(temperature=1.0, hidden="pre", lambda_hidden=0.9),
+        SSDConfig(neurons="all", levels="hidden", temperature=0.5),
+    ]
+    stacked = [small(seed, ssd, 0.1 + 0.1 * seed) for seed, ssd in enumerate(options)]
+    alone = [small(seed, ssd, 0.1 + 0.1 * seed) for seed, ssd in enumerate(options)]
+    generators = [
+        [torch.Generator().manual_seed(seed) for seed in range(len(options))] for _ in range(2)
+    ]
+    for index in range(3):
+        tasks = [a_task(index, 70 + 16 * (seed % 3)) for seed in range(len(options))]
+        for _ in range(3):
+            together = epoch_together(stacked, tasks, generators[0])
+            apart = [
+                learner.epoch(task, generator)
+                for learner, task, generator in zip(alone, tasks, generators[1], strict=True)
+            ]
+            assert together == apart
+            assert all(same_bits(a, b) for a, b in zip(stacked, alone, strict=True))
+        for mine, task in enumerate(tasks):
+            stacked[mine].end_task(task, generators[0][mine])
+            alone[mine].end_task(task, generators[1][mine])
+
+
+def test_learners_of_other_shapes_do_not_step_together() -> None:
+    learners = [small(), SparseLearner(network(neurons=40), LearningConfig())]
+    tasks, generators = [a_task(0)] * 2, [torch.Generator(), torch.Generator()]
+    with pytest.raises(UsageError, match="one shape"):
+        epoch_together(learners, tasks, generators)
+
+
+def test_threads_share_the_rows_without_changing_what_comes_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Matrix products aside, whose last bits may be others: here they are of one thread."""
+    from neurokd.continual import sparse_step
+
+    ssd = SSDConfig(temperature=1.0)
+    one, three = small(ssd=ssd), small(ssd=ssd)
+    learn(one, [5, 3])
+    parts: list[tuple[int, int]] = []
+
+    def split(count: int, unit: int, work: Callable[[int, int], None]) -> None:
+        for part in ((count // 2, count), (0, count // 3), (count // 3, count // 2)):
+            parts.append(part)
+            work(*part)
+
+    monkeypatch.setattr(sparse_step, "SMALL", 0)
+    monkeypatch.setattr(sparse_step, "in_threads", split)
+    learn(three, [5, 3])
+    assert parts
+    assert same_bits(one, three)
+
+
+def test_a_teacher_that_says_too_much_to_be_kept_is_asked_every_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from neurokd.continual import sparse_learner
+
+    ssd = SSDConfig(temperature=1.0, lambda_hidden=0.5)
+    kept, asked = small(ssd=ssd), small(ssd=ssd)
+    learn(kept, [5, 3])
+    monkeypatch.setattr(sparse_learner, "MOST_KEPT", 1)
+    learn(asked, [5, 3])
+    assert_same_network(asked.network, kept.network, atol=1e-6)
+
+
+def test_the_network_is_the_one_that_was_given_and_scores_leave_it_alone() -> None:
+    module = network(100)
+    learner = SparseLearner(module, LearningConfig(batch_size=32))
+    assert learner.network is module
+    learn(learner, [2])
+    assert int(module.winners[0].seen) == 140
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    x = torch.from_numpy(a_task(0).train.x)
+    scores = learner.scores(x)
+    assert scores.shape == (70, CLASSES)
+    assert torch.equal(scores, module.eval()(x))
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+def test_it_fits_one_hidden_layer_of_sdmlp_without_momentum() -> None:
+    plain, ssd = LearningConfig(), {"ssd": SSDConfig()}
+    assert sparse_fits(network(), plain, {})
+    assert sparse_fits(network(), plain, ssd)
+    assert not sparse_fits(network(), plain, {**ssd, "ewc": EWCConfig()})
+    assert not sparse_fits(network(), LearningConfig(momentum=0.9), ssd)
+    assert not sparse_fits(SDMLP(4, (20, 20), 2, k=3), plain, ssd)
+    assert not sparse_fits(SDMLP(4, (20,), 2, k=3, inhibition="mask"), plain, ssd)
+    assert not sparse_fits(network().double(), plain, ssd)
+    assert not sparse_fits(MLP(4, (20,), 2), plain, {})
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(UsageError, match="sparse engine"):
+        SparseLearner(network(), LearningConfig(momentum=0.9))
+    with pytest.raises(UsageError, match="ssd.n"):
+        SparseLearner(network(), LearningConfig(), SSDConfig(n=NEURONS + 1))
+    state = small().state()
+    with pytest.raises(FileFormatError, match="another learner"):
+        small().load_state({**state, "momentum.0": torch.zeros(1)})
+    taught = small(ssd=SSDConfig(n=5))
+    learn(taught, [1])
+    with pytest.raises(FileFormatError, match="teacher"):
+        small(ssd=SSDConfig(n=6)).load_state(taught.state())
+    with pytest.raises(FileFormatError, match="another learner"):
+        small().load_state(taught.state())
+
+
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    learner = small()
+    learner.network.classifier.weight.data.fill_(float("inf"))
+    with pytest.raises(TrainingDivergedError, match="task 1, epoch 1"):
+        learn(learner, [1])
