@@ -15,38 +15,31 @@ from neurokd.models.sdmlp import normalised
 from neurokd.models.winner_circuit import SCALE, Circuit, WinnerCircuit, race
 from neurokd.neurons.accumulator import Accumulator
 
-TOP = 31
-"""The largest message, of 5 bits: small messages leave the bits of a current to the weights."""
-WEIGHTS = 127
-"""The largest weight of W on the chip, in steps of its grid."""
+UNIT = 128
+"""What stands for 1 in messages and in weights of W: `SCALE` is its square."""
+TOP = 127
+"""The largest weight on the chip, in steps of its grid."""
 
 
 def messages(x: Tensor) -> Tensor:
-    """Samples as whole numbers that one graded spike each can carry.
+    """Samples as whole numbers that one graded spike each can carry, 128 at most.
 
-    Equation: min(31, round(`unit` · x⁺ / ‖x⁺‖₂)). Shapes: (B, *shape) → (B, d).
+    Equation: round(128 x⁺ / ‖x⁺‖₂). Shapes: (B, *shape) → (B, d).
     """
-    flat = x.flatten(1)
-    return (normalised(flat) * unit(flat.shape[1])).round().clamp(max=TOP)
-
-
-def unit(inputs: int) -> float:
-    """The message that stands for 1: entries of a unit vector are about 1/√d, few exceed 8/√d."""
-    return TOP * max(1.0, math.sqrt(inputs) / 8.0)
+    return (normalised(x.flatten(1)) * UNIT).round()
 
 
 class PulseSDMLP(nn.Module):
     """What a spiking SDMLP answers to its pulse of input, without time; this is what is trained.
 
-    Equation: a = W_q x; h = `WinnerCircuit` (a); z = V_q h, with W_q = W / `unit` and V_q = V as
-    the chip has them, in 7 bits: multiples of 1 / `SCALE`, and of a power of two. What the chip
+    Equation: a = W_q x; h = `WinnerCircuit` (a); z = V_q h, with W_q = round(128 W) / 128² and
+    V_q, V in steps of a power of two, as the chip has them, both in 7 bits. What the chip
     computes is computed here, to the last bit; gradients pass through the rounding. Weights are ≥ 0
     and the rows of W have unit length, as in `SDMLP`. Shapes: messages (B, d) → z (B, K).
     """
 
     def __init__(self, inputs: int, size: int, classes: int, k: int, circuit: Circuit) -> None:
         super().__init__()
-        self.unit = unit(inputs)
         self.hidden = nn.Linear(inputs, size, bias=False)
         self.winners = WinnerCircuit(size, k, circuit)
         self.classifier = nn.Linear(size, classes, bias=False)
@@ -54,13 +47,13 @@ class PulseSDMLP(nn.Module):
 
     def hidden_on_grid(self) -> Tensor:
         """W_q (r, d)."""
-        exact = self.hidden.weight / self.unit
-        return _rounded(exact, (exact.detach() * SCALE).round().clamp(0, WEIGHTS) / SCALE)
+        exact = self.hidden.weight / UNIT
+        return _rounded(exact, (exact.detach() * SCALE).round().clamp(0, TOP) / SCALE)
 
     def classifier_on_grid(self) -> Tensor:
         """V_q (K, r)."""
         weight = self.classifier.weight
-        step = float(weight.detach().max().clamp(min=1e-30)) / WEIGHTS
+        step = float(weight.detach().max().clamp(min=1e-30)) / TOP
         step = 2.0 ** math.ceil(math.log2(step))
         return _rounded(weight, (weight.detach() / step).round() * step)
 
@@ -83,9 +76,9 @@ class SpikingSDMLP(nn.Module):
     """SDMLP with a hidden population of integrate-and-fire neurons that inhibit each other.
 
     Equation: the messages x_1 (`messages`) arrive in the first step, and nothing later. Hidden
-    membranes keep W x_1 / `unit` and rise by a ramp, the same for all, so that the most active
+    membranes keep W_q x_1 and rise by a ramp, the same for all, so that the most active
     neuron fires first, and from then on; inhibitors count the neurons that begin, and lower all
-    membranes (`race`). The readout is v_t = v_{t−1} + V s_t, its logits v_T / T.
+    membranes (`race`). The readout is v_t = v_{t−1} + V_q s_t, its logits v_T / T.
 
     ``pulse`` is the same network without time, of the same weights. A winner is a neuron that
     fires within the T steps of a sample. Initialisation draws from torch's global generator.

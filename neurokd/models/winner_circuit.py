@@ -16,6 +16,8 @@ from neurokd.models.topk import WinnerLayer
 SCALE = 1 << 14
 """Integers on the chip for an activation of 1: all numbers of a circuit are made to fit it."""
 _TOP_WEIGHT, _TOP_EXPONENT = 254, 7
+STRONGEST = 0.99 * (_TOP_WEIGHT << _TOP_EXPONENT) / SCALE
+"""What one synapse can add to a membrane at most, less what rounding may take."""
 LAG = 2
 """Steps from a spike to the inhibition it causes: one to the inhibitors, one back."""
 REACH = 2.0

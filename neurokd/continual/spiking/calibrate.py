@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neurokd.errors import UsageError
-from neurokd.models.winner_circuit import SLACK, Circuit, race
+from neurokd.models.winner_circuit import SLACK, STRONGEST, Circuit, race
 
 SAMPLES = 500
 """Samples that calibration looks at: the first ones."""
@@ -40,7 +40,8 @@ def calibrate(activations: Tensor, k: int, steps: int, inhibitors: int) -> Circu
     steepest = 0.99 * top / (steps + SLACK - 1)
 
     def braked(ramp: float, brake: float) -> Circuit:
-        return Circuit(steps, top + ramp, ramp, brake * ramp, inhibitors).on_grid()
+        inhibition = min(brake * ramp, (STRONGEST - top - ramp) / inhibitors)
+        return Circuit(steps, top + ramp, ramp, inhibition, inhibitors).on_grid()
 
     if winners(a, braked(steepest, BRAKE)) >= k:
         return _halved(a, k, lambda ramp: braked(ramp, BRAKE), 0.0, steepest)

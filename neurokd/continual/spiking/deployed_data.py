@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from neurokd.config.continual import ContinualConfig
+from neurokd.config.continual import ContinualConfig, SpikingConfig
 from neurokd.data.labelled import LabelledData
 from neurokd.data.stream import Task
 from neurokd.errors import UsageError
@@ -50,11 +50,17 @@ def deployed_data(config: ContinualConfig, data: LabelledData) -> LabelledData:
     They are frames of counts, so that they enter one for one. Raises: `UsageError` for a
     configuration without a spiking student.
     """
+    settings = require_spiking(config, "config.toml")
+    return as_pulse(as_messages(data), settings.steps)
+
+
+def require_spiking(config: ContinualConfig, where: str) -> SpikingConfig:
+    """The section of the spiking student; `UsageError` if there is none."""
     if config.spiking is None:
         raise UsageError(
             "this run has no spiking student",
-            where="config.toml",
-            expected="a section [spiking]",
+            where=where,
+            expected="a section [spiking] in its configuration",
             remedy="run `neurokd continual` with one",
         )
-    return as_pulse(as_messages(data), config.spiking.steps)
+    return config.spiking

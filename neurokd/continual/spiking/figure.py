@@ -15,8 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from neurokd import atomic
 from neurokd.report.figure import BLUE, GREEN, GREY, INK, ORANGE, style
 
-_NETWORKS = {"float": (GREY, "float SDMLP"), "student": (ORANGE, "spiking student"),
-             "deployed": (BLUE, "on the chip")}  # fmt: skip
+_NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "float": ("float SDMLP", {"color": GREY, "linestyle": "--", "marker": "o", "markersize": 3}),
+    # behind the deployed network, which is to lie on it
+    "student": ("spiking student", {"color": ORANGE, "linewidth": 4.5, "alpha": 0.6}),
+    "deployed": ("on the chip", {"color": BLUE, "marker": "o", "markersize": 3}),
+}
 _DOTS_AN_INCH = 160
 
 
@@ -35,11 +39,11 @@ def draw(summary: dict[str, Any]) -> Figure:
     tasks = [row["task"] + 1 for row in rows]
     figure = Figure(figsize=(5.2, 7.2), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    for name, (colour, label) in _NETWORKS.items():
+    for name, (label, look) in _NETWORKS.items():
         values = [100 * float(np.mean(row[name])) for row in rows]
-        top.plot(tasks, values, "o-", color=colour, label=label, markersize=4)
+        top.plot(tasks, values, label=label, **look)
         transfer = [100 * value for value in running_transfer([row[name] for row in rows])]
-        middle.plot(tasks[1:], transfer, "o-", color=colour, label=label, markersize=4)
+        middle.plot(tasks[1:], transfer, **look)
     top.set_ylabel("accuracy (%)")
     top.set_title("Mean accuracy on the tasks seen so far")
     top.legend(frameon=False)
@@ -63,17 +67,28 @@ def running_transfer(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _energy(panel: Axes, tasks: list[int], rows: list[dict[str, Any]]) -> None:
-    for key, colour, label in (
-        ("dense_dynamic_pj", GREY, "dense MLP, counted"),
-        ("dynamic_pj", BLUE, "deployed, measured"),
-        ("energy_pj", GREEN, "the same, with static power"),
+    """Each energy as a dot with its band, side by side."""
+    for shift, key, colour, label in (
+        (-0.12, "dense_dynamic_pj", GREY, "dense MLP, operations counted"),
+        (0.0, "energy_pj", GREEN, "on the chip, with static power"),
+        (0.12, "dynamic_pj", BLUE, "on the chip, operations alone"),
     ):
         bands = [row["cost"][key] for row in rows]
-        nominal = [1e-6 * band["nominal"] for band in bands]
-        panel.plot(tasks, nominal, "o-", color=colour, label=label, markersize=4)
-        low, high = ([1e-6 * band[end] for band in bands] for end in ("low", "high"))
-        panel.fill_between(tasks, low, high, color=colour, alpha=0.12, linewidth=0)
+        low, nominal, high = (
+            np.array([1e-6 * band[end] for band in bands]) for end in ("low", "nominal", "high")
+        )
+        panel.errorbar(
+            [task + shift for task in tasks],
+            nominal,
+            yerr=[nominal - low, high - nominal],
+            fmt="o",
+            color=colour,
+            label=label,
+            markersize=4,
+            linewidth=1,
+            capsize=2,
+        )
     panel.set_yscale("log")
     panel.set_ylabel("µJ a sample")
-    panel.set_title("Energy on Loihi 2: estimated, the bands say how well")
-    panel.legend(frameon=False, fontsize=8)
+    panel.set_title("Energy on Loihi 2, an estimate: low, nominal, high")
+    panel.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.25))

@@ -8,7 +8,7 @@ from torch import Tensor
 from neurokd.config.continual import SpikingConfig
 from neurokd.continual.spiking.calibrate import SAMPLES, calibrate
 from neurokd.errors import UsageError
-from neurokd.models.sdmlp import SDMLP
+from neurokd.models.sdmlp import SDMLP, normalised
 from neurokd.models.spiking_sdmlp import SpikingSDMLP
 from neurokd.models.topk import TopK
 from neurokd.models.winner_circuit import Circuit
@@ -40,7 +40,7 @@ def from_sdmlp(sdmlp: SDMLP, config: SpikingConfig, x: Tensor) -> SpikingSDMLP:
     a = pulse.activations(x)
     pulse.winners.set_circuit(calibrate(a, winners.k, config.steps, config.inhibitors))
     training = winners.training
-    won = winners.eval()(a)
+    won = winners.eval()(layer(normalised(x)))
     winners.train(training)
     ratio = float(won.double().sum() / pulse.winners(a).double().sum())
     pulse.classifier.weight.copy_(sdmlp.classifier.weight * ratio)

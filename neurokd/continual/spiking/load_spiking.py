@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurokd.config.continual import ContinualConfig
 from neurokd.continual.make_learner import build_network
+from neurokd.continual.spiking.deployed_data import require_spiking
 from neurokd.continual.spiking.from_sdmlp import unset
 from neurokd.errors import FileFormatError, UsageError
 from neurokd.models.sdmlp import SDMLP
@@ -29,12 +30,7 @@ def load_spiking(run: RunFolder) -> SpikingSDMLP:
 
 def read_student(path: Path, config: ContinualConfig) -> SpikingSDMLP:
     """A spiking student from its weights; `FileFormatError` if they are not those of one."""
-    if config.spiking is None:
-        raise UsageError(
-            "this run has no spiking student",
-            where=str(path.parent),
-            expected="a section [spiking] in config.toml",
-        )
+    settings = require_spiking(config, str(path))
     state = read_weights(path, remedy="finish `neurokd continual` with --resume")
     hidden, classifier = (
         _matrix(state, f"pulse.{name}.weight", path) for name in ("hidden", "classifier")
@@ -46,7 +42,7 @@ def read_student(path: Path, config: ContinualConfig) -> SpikingSDMLP:
             hidden.shape[0],
             classifier.shape[0],
             config.network.k,
-            unset(config.spiking),
+            unset(settings),
         )
     load_state(student, state, path)
     return student.eval()

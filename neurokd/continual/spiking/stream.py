@@ -18,9 +18,13 @@ from neurokd.config.continual import ContinualConfig
 from neurokd.continual.load_stream import load_stream
 from neurokd.continual.metrics.backward_transfer import backward_transfer
 from neurokd.continual.spiking.deploy import cost, deploy, measure
-from neurokd.continual.spiking.deployed_data import task_in_messages
+from neurokd.continual.spiking.deployed_data import require_spiking, task_in_messages
 from neurokd.continual.spiking.figure import save_figure
-from neurokd.continual.spiking.load_spiking import FOLDER, read_sdmlp, read_student
+from neurokd.continual.spiking.load_spiking import (
+    FOLDER,
+    read_sdmlp,
+    read_student,
+)
 from neurokd.continual.spiking.train_student import train_student
 from neurokd.data.labelled import LabelledData
 from neurokd.data.stream import Task
@@ -55,6 +59,7 @@ def spike_stream(
     Tasks that are complete are not done again with ``resume``; the result has the same bits.
     Raises: `FileFormatError` for a stream that is not complete; as `train_student` and `lower`.
     """
+    require_spiking(config, "spike_stream")
     folder = run.path / FOLDER
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,7 +97,7 @@ def summarise(rows: Sequence[dict[str, Any]], config: ContinualConfig) -> dict[s
 
     BWT of several tasks is that of each network; a row lists the tasks seen so far only.
     """
-    assert config.spiking is not None
+    settings = require_spiking(config, SUMMARY)
     count = len(rows)
     matrices = {
         name: [[*row[name], *[0.0] * (count - len(row[name]))] for row in rows] for name in NETWORKS
@@ -102,7 +107,7 @@ def summarise(rows: Sequence[dict[str, Any]], config: ContinualConfig) -> dict[s
     return {
         "format": FORMAT,
         "k": config.network.k,
-        "steps": config.spiking.steps,
+        "steps": settings.steps,
         "rows": kept,
         "accuracy": {name: _mean(rows[-1][name]) for name in NETWORKS},
         "bwt": bwt,
@@ -113,13 +118,13 @@ def _measured(
     sdmlp: SDMLP, student: SpikingSDMLP, tasks: Sequence[Task], config: ContinualConfig
 ) -> dict[str, Any]:
     """Accuracies on each task seen so far, and what a sample of them costs."""
-    assert config.spiking is not None
+    settings = require_spiking(config, SUMMARY)
     net = deploy(student, tasks[-1].train)
     row: dict[str, Any] = {"task": tasks[-1].index, "classes": list(tasks[-1].classes)}
     row |= {name: [] for name in NETWORKS}
     runs, winners, agreed = [], [], []
     for task in tasks:
-        data = task.test.first(config.spiking.samples)
+        data = task.test.first(settings.samples)
         found = measure(net, data)
         spiking = _classes(student.pulse, data)
         row["float"].append(_right(_classes(sdmlp, data), data))

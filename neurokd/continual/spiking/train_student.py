@@ -8,6 +8,7 @@ from neurokd.config.continual import ContinualConfig, LearningConfig, SpikingCon
 from neurokd.continual.gradient_learner import GradientLearner
 from neurokd.continual.method import Method
 from neurokd.continual.spiking.calibrate import SAMPLES, calibrate
+from neurokd.continual.spiking.deployed_data import require_spiking
 from neurokd.continual.spiking.float_teacher import FloatTeacher
 from neurokd.continual.spiking.from_sdmlp import from_sdmlp
 from neurokd.continual.ssd import SSD
@@ -31,8 +32,7 @@ def train_student(
 
     Raises: `UsageError`, `TrainingDivergedError`.
     """
-    settings = config.spiking
-    assert settings is not None
+    settings = require_spiking(config, "train_student")
     student = from_sdmlp(sdmlp, settings, torch.from_numpy(task.train.x[:SAMPLES]))
     if not settings.epochs:
         return student
