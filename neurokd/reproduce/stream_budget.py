@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from neurokd.config.continual import ContinualConfig
-from neurokd.reproduce.budget import Cost, Size, largest_that_fits, run_seconds
+from neurokd.reproduce.budget import Size, largest_that_fits
 from neurokd.reproduce.stream_grid import StreamRun
 
 LEAST_EPOCHS = 2
 """What a budget never goes below, unless the full length is below it already."""
+
+
+@dataclass(frozen=True)
+class StreamCost:
+    """What a stream takes on this machine, measured while all its workers were busy.
+
+    ``fixed_seconds`` is loading, and testing at the ends of the tasks; ``sampling_seconds`` is one
+    sampling within each of the tasks; ``samples`` are those of all tasks.
+    """
+
+    fixed_seconds: float
+    seconds_per_sample: float
+    sampling_seconds: float
+    samples: int
 
 
 def stream_kind(run: StreamRun) -> str:
@@ -34,16 +48,28 @@ def with_epochs(config: ContinualConfig, epochs: int) -> ContinualConfig:
     share = epochs / config.learning.epochs
     values = config.model_dump()
     values["learning"]["epochs"] = epochs
-    every = config.learning.evaluate_every
-    values["learning"]["evaluate_every"] = max(1, round(every * share)) if every else 0
+    values["learning"]["evaluate_every"] = _every(config, epochs)
     switch = config.network.switch_samples
     if switch is not None:
         values["network"]["switch_samples"] = max(1, round(switch * share))
     return ContinualConfig.model_validate(values)
 
 
+def _every(config: ContinualConfig, epochs: int) -> int:
+    every = config.learning.evaluate_every
+    return max(1, round(every * epochs / config.learning.epochs)) if every else 0
+
+
+def stream_seconds(run: StreamRun, size: Size, cost: StreamCost) -> float:
+    """What one run takes at a size."""
+    every = _every(run.config, size.epochs)
+    samplings = (size.epochs - 1) // every if every else 0
+    learning = size.epochs * size.samples * cost.seconds_per_sample
+    return cost.fixed_seconds + learning + samplings * cost.sampling_seconds
+
+
 def fit_streams(
-    runs: Sequence[StreamRun], costs: Mapping[str, Cost], workers: int, budget_seconds: float
+    runs: Sequence[StreamRun], costs: Mapping[str, StreamCost], workers: int, budget_seconds: float
 ) -> dict[str, Size]:
     """The size of each run: the largest common part of their epochs that fits the budget.
 
@@ -54,7 +80,7 @@ def fit_streams(
         return {run.key: _shrunk(run, costs[stream_kind(run)].samples, fraction) for run in runs}
 
     def seconds(given: Mapping[str, Size]) -> float:
-        each = [run_seconds(given[run.key], costs[stream_kind(run)]) for run in runs]
+        each = [stream_seconds(run, given[run.key], costs[stream_kind(run)]) for run in runs]
         return max(sum(each) / workers, *each)
 
     return largest_that_fits(sizes, seconds, budget_seconds)

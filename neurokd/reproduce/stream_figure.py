@@ -38,12 +38,13 @@ class _Kind:
     per_arm_inches: float = 0.0
 
 
-_SPREAD = "dot: mean, bar: ± one standard error, small: single orders, ◇: the paper"
+_PAPER = ", ◇: the paper"
+_SPREAD = f"dot: mean, bar: ± one standard error, small: single orders{_PAPER}"
 _CURVES = "thick: mean over the orders of the classes, thin: single orders"
 PLOTS: dict[Plot, _Kind] = {
     "arms": _Kind(draw_arms, 6.4, 1.1, _SPREAD, 0.36),
     "sizes": _Kind(draw_sizes, 6.4, 3.2, _SPREAD),
-    "surface": _Kind(draw_surface, 9.0, 3.9, "means over the orders of the classes, ◇: the paper"),
+    "surface": _Kind(draw_surface, 9.0, 3.9, f"means over the orders of the classes{_PAPER}"),
     "winners": _Kind(draw_winners, 9.0, 4.2, "the classes as they are numbered"),
     "alignment": _Kind(draw_alignment, 6.8, 5.4, _CURVES),
     "lengths": _Kind(draw_lengths, 9.0, 3.2, _CURVES),
@@ -64,7 +65,9 @@ def draw_streams(results: StreamResults, folders: Mapping[str, RunFolder]) -> by
             rows = _rows_of(data, experiment, folders, results.seeds)
             area.suptitle(data.data, x=0.01, ha="left", fontsize=10.5)
             kind.draw(area, data, experiment, rows)
-        areas[-1, 0].supxlabel(kind.caption, fontsize=8, color=GREY)
+        published = any(row.main.published is not None for d in results.data for row in d.arms)
+        caption = kind.caption if published else kind.caption.replace(_PAPER, "")
+        areas[-1, 0].supxlabel(caption, fontsize=8, color=GREY)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
         return buffer.getvalue()

@@ -12,11 +12,17 @@ from typing import Any
 from neurokd import atomic
 from neurokd.cache import lock
 from neurokd.errors import FileFormatError, UsageError
-from neurokd.reproduce.budget import Cost, Size, run_seconds
+from neurokd.reproduce.budget import Size
 from neurokd.reproduce.plan import Plan, define, read_plan, write_plan
 from neurokd.reproduce.pool import Pool
 from neurokd.reproduce.schedule import Tell, duration, run_grid
-from neurokd.reproduce.stream_budget import fit_streams, stream_kind, with_stream_sizes
+from neurokd.reproduce.stream_budget import (
+    StreamCost,
+    fit_streams,
+    stream_kind,
+    stream_seconds,
+    with_stream_sizes,
+)
 from neurokd.reproduce.stream_experiment import StreamExperiment
 from neurokd.reproduce.stream_grid import StreamRun, make_stream_grid
 from neurokd.reproduce.stream_results import StreamResults, number_at, summarise_streams
@@ -123,7 +129,7 @@ def _plan(request: StreamRequest, runs: Sequence[StreamRun], pool: Pool, tell: T
     tell(f"measuring what a run takes here: {len(kinds)} kinds, a few batches each")
     for kind, run in kinds.items():
         pool.submit(StreamTrial(kind, run.config))
-    costs: dict[str, Cost] = {}
+    costs: dict[str, StreamCost] = {}
     for _ in kinds:
         done = pool.next_done()
         if done.failure:
@@ -133,7 +139,7 @@ def _plan(request: StreamRequest, runs: Sequence[StreamRun], pool: Pool, tell: T
     full = {
         run.key: Size(run.config.learning.epochs, costs[stream_kind(run)].samples) for run in runs
     }
-    seconds = {run.key: run_seconds(used[run.key], costs[stream_kind(run)]) for run in runs}
+    seconds = {run.key: stream_seconds(run, used[run.key], costs[stream_kind(run)]) for run in runs}
     total = sum(seconds.values()) / pool.workers
     tell(f"{len(runs)} runs, {pool.workers} at a time: about {duration(total)}")
     return Plan(full, used, seconds)

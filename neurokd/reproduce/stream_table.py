@@ -27,7 +27,7 @@ def stream_markdown(results: StreamResults) -> str:
             blocks.append("\n".join(f"- {line}" for line in findings))
     orders = ", ".join(str(order) for order in ORDERS[: results.seeds])
     notes = [
-        f"± is one standard error over {results.seeds} orders of the classes ({orders}). All "
+        f"{_over(results.seeds)} of the classes ({orders}). All "
         "accuracies are on test samples after the last epoch, among all classes, without a task "
         "label; Val.Acc is the paper's name for it.",
         f"The paper's numbers: {experiment.setting}.",
@@ -41,6 +41,10 @@ def stream_markdown(results: StreamResults) -> str:
     ]
     blocks.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(blocks) + "\n"
+
+
+def _over(orders: int) -> str:
+    return f"± is one standard error over {orders} orders" if orders > 1 else "One order"
 
 
 def shown(value: float, quantity: Quantity, *, signed: bool = False) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurokd.config.continual import ContinualConfig
-from neurokd.reproduce.budget import Cost
-from neurokd.reproduce.stream_budget import with_epochs
+from neurokd.reproduce.stream_budget import StreamCost, with_epochs
 from neurokd.run import RunFolder
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class StreamTrial:
     key: str
     config: ContinualConfig
 
-    def run(self) -> Cost:
+    def run(self) -> StreamCost:
         """Seconds per training sample, and of everything else.
 
         The first epoch of a task also compiles and is not counted. The first task, in which the
@@ -75,12 +74,13 @@ class StreamTrial:
             for i, size in enumerate(sizes)
         ]
         per_sample = (each[0] + (tasks - 1) * each[-1]) / tasks
-        return Cost(loading + _testing_seconds(self.config, stream), per_sample, samples)
+        at_ends, within = _testing_seconds(self.config, stream)
+        return StreamCost(loading + at_ends, per_sample, within, samples)
 
 
-def _testing_seconds(config: ContinualConfig, stream: Stream) -> float:
-    """What all evaluations of a run take: those of R on all tasks, those within a task on half of
-    them in the mean, and the probe's."""
+def _testing_seconds(config: ContinualConfig, stream: Stream) -> tuple[float, float]:
+    """What testing takes: at all ends of tasks together, where R needs every task, and in one
+    sampling within each task, of half of the tasks in the mean."""
     from neurokd.continual.learn import accuracies
     from neurokd.continual.make_learner import make_learner
     from neurokd.continual.probe import Probe
@@ -94,9 +94,7 @@ def _testing_seconds(config: ContinualConfig, stream: Stream) -> float:
     probe.measure(learner.network, stream.tasks[0])
     moments.append(time.perf_counter())
     testing, probing = moments[1] - moments[0], moments[2] - moments[1]
-    every = config.learning.evaluate_every
-    within = config.learning.epochs // every if every else 0
-    return (tasks + 1 + within * tasks / 2) * testing + (within + 2) * tasks * probing
+    return (tasks + 1) * testing + 2 * tasks * probing, tasks * (testing / 2 + probing)
 
 
 def finished_summary(folder: RunFolder) -> dict[str, Any] | None:

@@ -9,10 +9,12 @@ import pytest
 from neurokd.config.continual import ContinualConfig
 from neurokd.errors import UsageError
 from neurokd.reproduce import STREAMS
-from neurokd.reproduce.budget import Cost, Size
+from neurokd.reproduce.budget import Size
 from neurokd.reproduce.stream_budget import (
+    StreamCost,
     fit_streams,
     stream_kind,
+    stream_seconds,
     with_epochs,
     with_stream_sizes,
 )
@@ -142,7 +144,10 @@ def _runs() -> tuple[StreamRun, StreamRun]:
 
 def test_the_largest_common_part_of_the_epochs_that_fits() -> None:
     plain, ssd = _runs()
-    costs = {stream_kind(plain): Cost(10, 0.001, 1000), stream_kind(ssd): Cost(20, 0.002, 1000)}
+    costs = {
+        stream_kind(plain): StreamCost(10, 0.001, 7, 1000),  # 7 s are not needed: no samplings
+        stream_kind(ssd): StreamCost(20, 0.002, 7, 1000),
+    }
     runs = [plain, ssd]
     # 500 epochs: 10 + 500 and 20 + 1000 seconds.
     full = {plain.key: Size(500, 1000), ssd.key: Size(500, 1000)}
@@ -157,6 +162,15 @@ def test_the_largest_common_part_of_the_epochs_that_fits() -> None:
     shorter = with_stream_sizes(runs, half)
     assert [run.config.learning.epochs for run in shorter] == [250, 250]
     assert [run.config.network.switch_samples for run in shorter] == [2_500_000] * 2
+
+
+def test_samplings_take_their_time() -> None:
+    (run,) = make_stream_grid(STREAMS["ssd-fig5"], ["mnist"], 1)
+    cost = StreamCost(10, 0.001, 2, 1000)
+    # 500 epochs, sampled every 12: 41 times within a task. Then 40 every one, the last at its end.
+    assert stream_seconds(run, Size(500, 1000), cost) == pytest.approx(10 + 500 + 41 * 2)
+    assert stream_seconds(run, Size(40, 1000), cost) == pytest.approx(10 + 40 + 39 * 2)
+    assert stream_seconds(run, Size(2, 1000), cost) == pytest.approx(10 + 2 + 1 * 2)
 
 
 def test_what_is_not_defined_is_refused() -> None:
