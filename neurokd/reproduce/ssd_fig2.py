@@ -9,7 +9,7 @@ _ENTROPY = "probe.entropy_bits"
 
 FIGURE2 = StreamExperiment(
     name="ssd-fig2",
-    title="SSD, Figure 2: the neurons that answer most often, 10,000 neurons, k = 10",
+    title="SSD, Figure 2: the neurons that answer most often, k = 10",
     setting="entropies of Split CIFAR-10 in its text; .99 cannot be Eq. 1 of a network whose "
     "samples have 10 winners of 10,000, whose mean is at most the ceiling beside it (in nats no "
     "entropy is above .69): what the paper measured is unknown",

@@ -10,7 +10,7 @@ _PUBLISHED = {10: None, 100: None, 200: 0.8081, 500: None, 1000: 0.8083, 2000: N
 
 FIGURE3 = StreamExperiment(
     name="ssd-fig3",
-    title="SSD, Figure 3: accuracy by n, of 10,000 neurons",
+    title="SSD, Figure 3: accuracy by n, the neurons that are distilled",
     setting="Figure 3, Split CIFAR-10, τ = 2, λ = 0.5 inferred; two points are in its text",
     arms=tuple(
         StreamArm(

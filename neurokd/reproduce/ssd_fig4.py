@@ -10,7 +10,7 @@ TEMPERATURES = (2.0, 4.0, 6.0, 8.0)
 
 FIGURE4 = StreamExperiment(
     name="ssd-fig4",
-    title="SSD, Figure 4: accuracy by α and τ, 10,000 neurons",
+    title="SSD, Figure 4: accuracy by α and τ",
     setting="Figure 4, Split CIFAR-10: its text gives the best point, α = 0.7 and τ = 8; the other "
     "points of its grid are not known, and these are ours",
     arms=tuple(

@@ -9,7 +9,7 @@ _LIMITS = {"probe.cosine": 0.77, "probe.jaccard": 0.81, "probe.kl": 0.2}
 
 FIGURE5 = StreamExperiment(
     name="ssd-fig5",
-    title="SSD, Figure 5: alignment, stability and retention, 10,000 neurons",
+    title="SSD, Figure 5: alignment, stability and retention",
     setting="limits in the text on Figure 5, Split CIFAR-10: cosine from task 1 on, Jaccard once "
     "stable, KL after the jump at the beginning of a task; ours are those at the end of the last "
     "task, on a fixed set of test samples of the tasks seen",

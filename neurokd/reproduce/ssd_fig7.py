@@ -7,7 +7,7 @@ from neurokd.reproduce.stream_experiment import BWT, FORGETTING, VAL_ACC, Stream
 
 FIGURE7 = StreamExperiment(
     name="ssd-fig7",
-    title="SSD, Figure 7: accuracy on each task, 10,000 neurons",
+    title="SSD, Figure 7: accuracy on each task",
     setting="Figure 7, Split CIFAR-10, α = 0.7, τ = 8",
     arms=(ssd(10, accuracies(0.8174), named=False),),
     quantities=(VAL_ACC, BWT, FORGETTING),

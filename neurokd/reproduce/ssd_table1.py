@@ -7,7 +7,7 @@ from neurokd.reproduce.stream_experiment import BWT, VAL_ACC, StreamExperiment
 
 TABLE1 = StreamExperiment(
     name="ssd-table1",
-    title="SSD, Table 1: Val.Acc with 10,000 neurons, k = 10",
+    title="SSD, Table 1: Val.Acc, k = 10",
     setting="Table 1, means of 5 orders; settings of EWC and SI are those of SDMLP's reference, as "
     "the paper names none; its text says a ConvMixer embeds MNIST too, its numbers fit raw pixels",
     arms=(

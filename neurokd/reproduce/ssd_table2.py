@@ -7,7 +7,7 @@ from neurokd.reproduce.stream_experiment import BWT, VAL_ACC, StreamExperiment
 
 TABLE2 = StreamExperiment(
     name="ssd-table2",
-    title="SSD, Table 2: Val.Acc with 1,000 neurons",
+    title="SSD, Table 2: Val.Acc",
     setting="Table 2, means of 5 orders; n is a tenth of the neurons here, as 1,000 of 10,000 are "
     "there (n = 1,000 would be all of them)",
     arms=(

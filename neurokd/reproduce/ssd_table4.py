@@ -10,7 +10,7 @@ ABLATED = {"temperature": 2.0, "lambda_hidden": 0.5}
 
 TABLE4 = StreamExperiment(
     name="ssd-table4",
-    title="SSD, Table 4: selective and hierarchical distillation, 10,000 neurons",
+    title="SSD, Table 4: selective and hierarchical distillation",
     setting="Table 4, Split CIFAR-10, τ = 2; λ = 0.5 is inferred, as Table 5 has the same .8083 "
     "there",
     arms=(

@@ -61,6 +61,7 @@ class StreamResults:
     """The whole table; ``changes`` says what differs from the full setting, a line each."""
 
     experiment: StreamExperiment
+    neurons: int
     seeds: int
     budget_minutes: float | None
     changes: tuple[str, ...]
@@ -72,6 +73,7 @@ class StreamResults:
         return {
             "experiment": self.experiment.name,
             "title": self.experiment.title,
+            "neurons": self.neurons,
             "setting": self.experiment.setting,
             "orders": [str(order) for order in ORDERS[: self.seeds]],
             "budget_minutes": self.budget_minutes,
@@ -114,6 +116,7 @@ def summarise_streams(
             of_arm[run.seed] = summaries[run.key]
     return StreamResults(
         experiment,
+        experiment.neurons if neurons is None else neurons,
         len({run.seed for run in runs}),
         budget_minutes,
         _changes(experiment, runs, plan, neurons),

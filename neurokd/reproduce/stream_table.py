@@ -19,7 +19,7 @@ _UNKNOWN = "–"
 def stream_markdown(results: StreamResults) -> str:
     """The whole table, ending in a line feed."""
     experiment = results.experiment
-    blocks = [f"# {experiment.title}"]
+    blocks = [f"# {experiment.title} ({results.neurons:,} neurons)"]
     for data in results.data:
         blocks += [f"## {data.data}", _rows(data, experiment)]
         findings = _findings(data, results)

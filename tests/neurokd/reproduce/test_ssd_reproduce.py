@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from neurokd.reproduce import (
     reproduce_streams,
 )
 from neurokd.reproduce.process_pool import ProcessPool
+from neurokd.reproduce.ray_pool import RayPool
 from neurokd.run import RunFolder
 
 pytestmark = pytest.mark.training
@@ -120,3 +123,15 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
         other = StreamRequest(seeds=2, neurons=30)
         reproduce_streams(experiment, other, whole, ProcessPool(1), lambda line: None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same(experiment: StreamExperiment, whole: Path, tmp_path: Path) -> None:
+    if find_spec("ray") is None and os.environ.get("CI") != "true":
+        pytest.skip("Ray is an extra")
+    out = tmp_path / "out"
+    pool = RayPool("local", 1)
+    results = reproduce_streams(experiment, StreamRequest(seeds=2), out, pool, lambda line: None)
+    assert not results.failures
+    for name in ("table.md", "results.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()

@@ -58,7 +58,7 @@ def test_means_gains_and_differences() -> None:
 
 def test_the_table() -> None:
     text = stream_markdown(table3(ALL))
-    assert text.startswith("# SSD, Table 3")
+    assert text.startswith("# SSD, Table 3: backward transfer, k = 10 (10,000 neurons)\n")
     assert (
         "| SDMLP | -21.00 ± 1.00 | -18.28 | -2.72 | 21.00 ± 1.00 | 50.00 ± 0.00 | 71.00 |" in text
     )
@@ -95,7 +95,8 @@ def test_what_a_budget_shrank_is_said() -> None:
         "Budget 30 minutes. Unlike the full setting: 10,000 → 1,000 neurons (n in proportion); "
         "cifar10: 2,000 → 40 epochs a task, N_gaba in proportion (5,000,000 → 100,000)."
     )
-    assert said in stream_markdown(results)
+    text = stream_markdown(results)
+    assert said in text and text.startswith("# SSD, Table 3: backward transfer, k = 10 (1,000 ")
 
 
 def test_networks_with_and_without_a_switch_share_a_line() -> None:
