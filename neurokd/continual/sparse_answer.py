@@ -49,16 +49,25 @@ def new_answers(rows: int, sizes: Sizes) -> Answers:
 
 
 def activity(
-    weights: Tensor, readout: Tensor, gains: Tensor, winners: int, x: Tensor
+    weights: Tensor,
+    readout: Tensor,
+    gains: Tensor,
+    winners: int,
+    x: Tensor,
+    answers: Answers | None = None,
 ) -> Iterator[Activity]:
-    """Answers of W (r, d), Vᵀ (r, K), g (r,) to the normalised samples x (N, d), in chunks."""
+    """Answers of W (r, d), Vᵀ (r, K), g (r,) to the normalised samples x (N, d), in chunks.
+
+    ``answers`` are arrays to work in: as many samples as they hold are a chunk.
+    """
     neurons, inputs = weights.shape
     classes = readout.shape[1]
     sizes = Sizes(inputs, neurons, classes, winners, room_for(neurons, winners), 1)
-    answers = new_answers(min(CHUNK, len(x)), sizes)
-    owner = np.zeros(CHUNK, np.int64)
-    for start in range(0, len(x), CHUNK):
-        part = x[start : start + CHUNK]
+    answers = answers or new_answers(min(CHUNK, len(x)), sizes)
+    chunk = len(answers.found)
+    owner = np.zeros(chunk, np.int64)
+    for start in range(0, len(x), chunk):
+        part = x[start : start + chunk]
         rows = len(part)
         a = torch.from_numpy(answers.activation[: rows * neurons]).view(rows, neurons)
         torch.mm(part, weights.t(), out=a)

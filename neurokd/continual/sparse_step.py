@@ -125,6 +125,12 @@ class SparseSteps:
             np.zeros(size, np.int32),
         )
         self.gradients = self._gradients(0)
+        asked = [
+            c.batch_size
+            for lesson, c in zip(lessons, learning, strict=True)
+            if lesson.teacher is not None and lesson.taught is None
+        ]
+        self._asked = new_answers(max(asked), self.sizes) if asked else None
         self.limits = np.array([c.clip_norm for c in learning], np.float64)
         self.rates = np.array([c.learning_rate for c in learning], np.float64)
         self.switch = np.array([layer.switch_samples for layer in winners], np.int64)
@@ -176,7 +182,7 @@ class SparseSteps:
         if lesson.teacher is None:
             return
         if taught is None:
-            taught = lesson.teacher.answer(self.x[at])
+            taught = lesson.teacher.answer(self.x[at], answers=self._asked)
             chosen = torch.arange(len(chosen))
         assert taught is not None  # without a limit there is an answer
         width = taught.which.shape[1]

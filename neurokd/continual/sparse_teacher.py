@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurokd.continual.sparse_answer import activity
-from neurokd.continual.sparse_arrays import Integers
+from neurokd.continual.sparse_arrays import Answers, Integers
 from neurokd.continual.sparse_layer import hidden_layer
 from neurokd.errors import FileFormatError
 from neurokd.models.sdmlp import SDMLP
@@ -64,13 +64,18 @@ class SubnetworkTeacher:
         """Activations of 𝓘 before the competition; (B, d) → (B, n)."""
         return x @ self.weights[self.chosen].t()
 
-    def answer(self, x: Tensor, most: int | None = None) -> Taught | None:
-        """What it says to the normalised samples x (N, d); None if it is more than ``most``."""
+    def answer(
+        self, x: Tensor, most: int | None = None, answers: Answers | None = None
+    ) -> Taught | None:
+        """What it says to the normalised samples x (N, d); None if it is more than ``most``.
+
+        ``answers`` are arrays to work in, of a network of this shape.
+        """
         rank = self.ranks()
         logits = torch.empty(len(x), self.readout.shape[1])
         samples, which, heights = [], [], []
         kept = 0
-        for part in activity(self.weights, self.readout, self.gains, self.winners, x):
+        for part in activity(self.weights, self.readout, self.gains, self.winners, x, answers):
             logits[part.start : part.start + len(part.logits)] = part.logits
             inside = rank[part.neurons] >= 0
             samples.append(part.start + part.samples[inside])
