@@ -80,6 +80,18 @@ def test_inhibitors_fire_for_neurons_that_begin_and_not_for_those_that_go_on() -
     assert np.array_equal(run.records["inhibitors"].sum(axis=2), np.minimum(begun, 6))
 
 
+def test_synaptic_operations_are_the_pulse_the_winners_and_the_inhibition() -> None:
+    net, x = student(2)
+    chip = deployed(net, x)
+    messages = chip.padded(chip.encode(x.numpy(), STEPS, timed=True))
+    run = emulate(chip, messages, record=("spikes",))
+    fired = {name: int(run.records[name]["spikes"].sum()) for name in ("hidden", "inhibitors")}
+    # a spike reaches 4 classes, its own neuron, and 6 inhibitors twice
+    expected = np.count_nonzero(messages) * SIZE
+    expected += fired["hidden"] * (4 + 1 + 2 * 6) + fired["inhibitors"] * SIZE
+    assert run.counts.synaptic_operations == expected
+
+
 @pytest.mark.lava
 def test_lava_and_the_emulator_agree_in_every_state(lava_worker: LavaWorker) -> None:
     net, x = student(1)
