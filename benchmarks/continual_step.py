@@ -167,6 +167,12 @@ def status_mb(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
+def give_back() -> None:
+    """Freed memory goes back to the system."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
 def print_memory(name: str) -> None:
     """Peak of some steps at r = 10,000; in a process of its own, for others leave memory."""
     neurons = 10_000
@@ -180,11 +186,11 @@ def print_memory(name: str) -> None:
         lesson = Lesson(x, y, loss_of(SSDConfig()), teacher, taught)
     else:
         lesson = Lesson(x, y, Loss())
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # freed memory is given back
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # begins the peak anew
+    give_back()
     before = status_mb("VmRSS")
     step = sparse(neurons, lesson)
+    give_back()  # what initialisation took for a while is no part of a step
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # begins the peak anew
     for _ in range(6):
         step()
     print(status_mb("VmHWM") - before)

@@ -69,7 +69,9 @@ def test_every_hidden_layer_competes_and_is_given_a_normalised_input() -> None:
     active: list[int] = []
     lengths: list[float] = []
     for layer, winners in zip(made.hidden, made.winners, strict=True):
-        layer.register_forward_hook(lambda m, given, out: lengths.append(float(given[0].norm())))
+        layer.register_forward_hook(
+            lambda m, given, out: lengths.append(float(given[0].detach().norm()))
+        )
         winners.register_forward_hook(lambda m, given, out: active.append(int((out > 0).sum())))
     made(torch.rand(1, 12))
     assert all(1 <= count <= 3 for count in active)
