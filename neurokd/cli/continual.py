@@ -12,6 +12,9 @@ from neurokd.cli.options import Json
 from neurokd.cli.run_place import place
 from neurokd.config import read_continual_config
 
+NETWORKS = ("float", "student", "deployed")
+"""Whose accuracies stand beside each other where a stream is deployed."""
+
 
 def run(
     config: Annotated[str, typer.Argument(help="A preset's name or a TOML file.")],
@@ -45,12 +48,23 @@ def run(
     begun = resume and folder.checkpoint.is_file()
     with console.steps("stream") as tell:
         summary = learn(resolved, folder, resume=begun, progress=tell)
+    deployment = None
+    if resolved.spiking is not None:
+        from neurokd.continual.spiking.stream import spike_stream
+
+        with console.steps("spiking student") as tell:
+            deployment = spike_stream(folder, resolved, tell, resume=begun)
     answer: dict[str, Any] = {"run": str(folder.path), **summary}
+    if deployment is not None:
+        answer["deployment"] = deployment
     if as_json:
         console.result_json(answer)
     else:
         console.result(_table(summary))
         console.result(_said(str(folder.path), summary))
+        if deployment is not None:
+            console.result(_deployed(deployment))
+            console.message(f"{folder.path / 'spiking'}: deployment.json, deployment.png")
     return 0
 
 
@@ -72,3 +86,20 @@ def _said(place: str, summary: dict[str, Any]) -> str:
         words += f", BWT {100 * summary['bwt']:+.2f} points"
         words += f", forgetting {100 * summary['forgetting']:.2f} points"
     return words
+
+
+def _deployed(deployment: dict[str, Any]) -> str:
+    """The networks side by side, and what a sample costs on the chip, after each task."""
+    rows = [
+        (
+            f"after {row['task'] + 1}",
+            *(f"{100 * sum(row[name]) / len(row[name]):.1f}" for name in NETWORKS),
+            f"{row['mean_winners']:.1f}",
+            f"{row['cost']['synaptic_operations']:,.0f}",
+            f"{row['cost']['dense_operations']:,}",
+            console.significant(row["cost"]["energy_pj"]["nominal"] / 1e6),
+        )
+        for row in deployment["rows"]
+    ]
+    headers = ("seen tasks %", *NETWORKS, "winners", "synops", "dense MLP's", "energy µJ")
+    return console.table(rows, headers)

@@ -18,6 +18,8 @@ from neurokd.run import RUNS
 if TYPE_CHECKING:
     from neurokd.reproduce.pool import Failure, Pool
 
+DEFAULT_MINUTES = 30.0
+
 
 def run(
     name: Annotated[
@@ -27,12 +29,13 @@ def run(
         ),
     ],
     budget: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Minutes that the grid may take here, or full: the recipes as they are.",
+            help="Minutes that the grid may take here, 30 by default, or full: the recipes as "
+            "they are.",
             metavar="MINUTES|full",
         ),
-    ] = "30",
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option(
@@ -49,6 +52,10 @@ def run(
         typer.Option(
             help="ckdsnn: a trained teacher instead of one for each seed.", metavar="RUN|FILE"
         ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="ssd: epochs of a task, instead of a budget.", metavar="N"),
     ] = None,
     neurons: Annotated[
         int | None,
@@ -110,16 +117,16 @@ def run(
         raise UsageError("no such table", expected=offered, found=repr(name))
     if device not in ("cpu", "cuda", "auto"):
         raise UsageError("no such device", expected="cpu, cuda or auto", found=repr(device))
-    _refuse_foreign(name in STREAMS, teacher, neurons, embeddings)
+    _refuse_foreign(name in STREAMS, teacher, neurons, embeddings, epochs)
     names = tuple(part.strip() for part in data.split(",")) if data else ()
-    minutes = _minutes(budget)
+    minutes = _minutes(budget, epochs)
     place = (out or RUNS / name).absolute()
     content: dict[str, Any]
     failures: Mapping[str, Failure]
     try:
         pool = _pool(device, ray, workers, threads)
         if name in STREAMS:
-            asked = StreamRequest(names, seeds, minutes, neurons, embeddings, device)
+            asked = StreamRequest(names, seeds, minutes, neurons, embeddings, device, epochs)
             streams = reproduce_streams(STREAMS[name], asked, place, pool, console.message)
             content, table, failures = streams.to_dict(), stream_markdown(streams), streams.failures
         else:
@@ -144,11 +151,17 @@ def run(
 
 
 def _refuse_foreign(
-    stream: bool, teacher: Path | None, neurons: int | None, embeddings: Path | None
+    stream: bool,
+    teacher: Path | None,
+    neurons: int | None,
+    embeddings: Path | None,
+    epochs: int | None,
 ) -> None:
     """Options of the other paper would be ignored."""
     options = (
-        {"--teacher": teacher} if stream else {"--neurons": neurons, "--embeddings": embeddings}
+        {"--teacher": teacher}
+        if stream
+        else {"--neurons": neurons, "--embeddings": embeddings, "--epochs": epochs}
     )
     for option, value in options.items():
         if value is not None:
@@ -157,9 +170,13 @@ def _refuse_foreign(
             )
 
 
-def _minutes(budget: str) -> float | None:
-    if budget == "full":
+def _minutes(budget: str | None, epochs: int | None) -> float | None:
+    if budget is not None and epochs is not None:
+        raise UsageError("the length is given twice", where="--epochs", remedy="drop --budget")
+    if epochs is not None or budget == "full":
         return None
+    if budget is None:
+        return DEFAULT_MINUTES
     try:
         minutes = float(budget)
     except ValueError:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from neurokd.config.continual import ContinualConfig
+from neurokd.errors import UsageError
 from neurokd.reproduce.budget import Size, largest_that_fits
 from neurokd.reproduce.stream_grid import StreamRun
 
@@ -89,6 +90,38 @@ def fit_streams(
 def _shrunk(run: StreamRun, samples: int, fraction: float) -> Size:
     full = run.config.learning.epochs
     return Size(max(min(full, LEAST_EPOCHS), int(full * fraction)), samples)
+
+
+def sizes_of_epochs(runs: Sequence[StreamRun], epochs: int) -> dict[str, Size]:
+    """``epochs`` of a task for the longest runs of each data set, in proportion for the others.
+
+    Raises: `UsageError` for fewer epochs than `LEAST_EPOCHS`, or more than the full length.
+    """
+    longest: dict[str, int] = {}
+    for run in runs:
+        longest[run.data] = max(longest.get(run.data, 0), run.config.learning.epochs)
+    most = min(longest.values())
+    if not LEAST_EPOCHS <= epochs <= most:
+        raise UsageError(
+            "a task cannot be learned for so long",
+            where="--epochs",
+            expected=f"{LEAST_EPOCHS} … {most}",
+            found=str(epochs),
+        )
+    return {
+        run.key: Size(_in_proportion(run, epochs, longest[run.data]), run.config.samples or 0)
+        for run in runs
+    }
+
+
+def full_sizes(runs: Sequence[StreamRun]) -> dict[str, Size]:
+    """The size of each run as it is, where no samples were counted."""
+    return {run.key: Size(run.config.learning.epochs, run.config.samples or 0) for run in runs}
+
+
+def _in_proportion(run: StreamRun, epochs: int, longest: int) -> int:
+    own = run.config.learning.epochs
+    return max(min(own, LEAST_EPOCHS), round(own * epochs / longest))
 
 
 def with_stream_sizes(

@@ -19,6 +19,8 @@ from neurokd.reproduce.schedule import Tell, duration, run_grid
 from neurokd.reproduce.stream_budget import (
     StreamCost,
     fit_streams,
+    full_sizes,
+    sizes_of_epochs,
     stream_kind,
     stream_seconds,
     with_stream_sizes,
@@ -34,7 +36,8 @@ from neurokd.run import RunFolder
 @dataclass(frozen=True)
 class StreamRequest:
     """What is asked: data sets (none: the experiment's choice), the first ``seeds`` of the paper's
-    five orders, minutes (None: full length), neurons, and a file of embeddings to learn."""
+    five orders, minutes or epochs of a task (neither: full length), neurons, and a file of
+    embeddings to learn."""
 
     data: tuple[str, ...] = ()
     seeds: int = 3
@@ -42,6 +45,7 @@ class StreamRequest:
     neurons: int | None = None
     embeddings: Path | None = None
     device: str = "cpu"
+    epochs: int | None = None
 
 
 def reproduce_streams(
@@ -67,8 +71,12 @@ def reproduce_streams(
         device=request.device,
     )
     embedded = _fingerprint(request.embeddings) if request.embeddings else None
+    chosen = None
+    if request.epochs is not None:
+        chosen = Plan(full_sizes(runs), sizes_of_epochs(runs, request.epochs), {})
+        runs = with_stream_sizes(runs, chosen.used)
     definition = define(experiment.name, request.budget_minutes, embedded, runs)
-    plan = read_plan(out, definition)
+    plan = read_plan(out, definition) or chosen
 
     with pool:
         if plan is None:
@@ -78,7 +86,7 @@ def reproduce_streams(
             if stored is None:
                 write_plan(out, definition, plan)
             plan = stored or plan
-            if plan.used:
+            if plan.used and chosen is None:
                 runs = with_stream_sizes(runs, plan.used)
             folders = {run.key: RunFolder(out / "runs" / run.key) for run in runs}
             known = {key: finished_summary(folder) for key, folder in folders.items()}

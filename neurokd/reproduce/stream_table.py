@@ -135,9 +135,9 @@ def _findings(data: StreamDataResult, results: StreamResults) -> list[str]:
 
 def _budget(results: StreamResults) -> str:
     if results.budget_minutes is None:
-        said = "Full length, no budget"
+        said = "No budget"
     else:
         said = f"Budget {results.budget_minutes:g} minutes"
     if not results.changes:
-        return f"{said}: nothing was shrunk."
+        return f"{said}: full length, nothing was shrunk."
     return f"{said}. Unlike the full setting: {'; '.join(results.changes)}."

@@ -102,6 +102,25 @@ def test_a_budget_is_measured_and_kept(experiment: StreamExperiment, tmp_path: P
     assert again == ["1 of 1 runs are finished already"]
 
 
+def test_the_epochs_of_a_task_can_be_given_instead(
+    experiment: StreamExperiment, tmp_path: Path
+) -> None:
+    out, request = tmp_path / "out", StreamRequest(seeds=1, epochs=3)
+    said: list[str] = []
+    results = reproduce_streams(experiment, request, out, ProcessPool(1), said.append)
+    assert results.changes == ("tiny: 6 → 3 epochs a task, N_gaba in proportion (200 → 100)",)
+    config = RunFolder(out / "runs" / "tiny-ssd-ordinal").continual_config()
+    assert config.learning.epochs == 3 and config.network.switch_samples == 100
+    assert config.learning.evaluate_every == 1
+    again: list[str] = []
+    reproduce_streams(experiment, request, out, ProcessPool(1), again.append)
+    assert again == ["1 of 1 runs are finished already"]
+    for epochs in (2, None):
+        with pytest.raises(UsageError, match="another grid"):
+            other = StreamRequest(seeds=1, epochs=epochs)
+            reproduce_streams(experiment, other, out, ProcessPool(1), said.append)
+
+
 def test_what_cannot_be_is_refused_and_leaves_nothing(
     experiment: StreamExperiment, whole: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +129,8 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
         (StreamRequest(budget_minutes=-1), "budget must be positive"),
         (StreamRequest(seeds=6), "five"),
         (StreamRequest(neurons=5), "--neurons"),
+        (StreamRequest(epochs=7), "2 … 6"),
+        (StreamRequest(epochs=1), "2 … 6"),
     ]
     for request, message in requests:
         with pytest.raises(UsageError, match=message):
