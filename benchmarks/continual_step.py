@@ -7,7 +7,7 @@ and of the ratios of neighbours. ``product`` is W x of a batch, into memory that
 what they took per step of a task of --epochs epochs; ``ssd, asked each step`` asks the teacher for
 every batch anew. ``stack`` is one of eight learners that step together, ``apart`` one of the same
 eight, one after another. Memory is the largest resident size during steps, less what the process
-had before the network was there.
+had before the network was there; what the BLAS keeps for products of that size was there already.
 """
 
 from __future__ import annotations
@@ -186,6 +186,7 @@ def print_memory(name: str) -> None:
         lesson = Lesson(x, y, loss_of(SSDConfig()), teacher, taught)
     else:
         lesson = Lesson(x, y, Loss())
+    product(neurons, x)()
     give_back()
     before = status_mb("VmRSS")
     step = sparse(neurons, lesson)
@@ -211,6 +212,7 @@ def memory(name: str, threads: int) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few steps: does it run?")
+    parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=50, help="that share a task's answers")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--memory", help=argparse.SUPPRESS)
@@ -220,7 +222,7 @@ def main() -> int:
         print_memory(options.memory)
         return 0
     print(f"torch {torch.__version__}, {options.threads} threads, batch {BATCH}, d {INPUTS}, k {K}")
-    repeats = 5 if options.quick else 60
+    repeats = 5 if options.quick else options.repeats
     kept = [compare(neurons, repeats, options.epochs) for neurons in (1_000, 10_000)]
     kept += [memory(name, options.threads) for name in ("sdmlp", "ssd")]
     return 0 if all(kept) or options.quick else 1

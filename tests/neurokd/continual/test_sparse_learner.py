@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokd.config.continual import EWCConfig, LearningConfig, SSDConfig
+from neurokd.continual.gradient_learner import GradientLearner
 from neurokd.continual.observe import Observer, Winners
 from neurokd.continual.sparse_learner import SparseLearner, epoch_together, sparse_fits
+from neurokd.continual.ssd import SSD
 from neurokd.data.labelled import LabelledData
 from neurokd.data.stream import Task
 from neurokd.errors import FileFormatError, TrainingDivergedError, UsageError
@@ -368,3 +370,25 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
     learner.network.classifier.weight.data.fill_(float("inf"))
     with pytest.raises(TrainingDivergedError, match="task 1, epoch 1"):
         learn(learner, [1])
+
+
+@pytest.mark.parametrize("hidden", ["post", "pre"])
+def test_both_engines_learn_a_stream_alike(hidden: str) -> None:
+    ssd = SSDConfig.model_validate({"hidden": hidden, "temperature": 1.0})
+    learning = LearningConfig(batch_size=32, learning_rate=0.3)
+    sparse = SparseLearner(network(100), learning, ssd)
+    dense = GradientLearner(network(100), learning, [SSD(ssd)])
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    for index in range(3):
+        task = a_task(index)
+        sparse.begin_task(task)
+        dense.begin_task(task)
+        for _ in range(4):
+            ours = sparse.epoch(task, generators[0])
+            theirs = dense.epoch(task, generators[1])
+            assert ours == pytest.approx({key: theirs[key] for key in ours}, rel=2e-4, abs=2e-6)
+        sparse.end_task(task, generators[0])
+        dense.end_task(task, generators[1])
+        other = dense.network
+        assert isinstance(other, SDMLP)
+        assert_same_network(sparse.network, other)
