@@ -21,7 +21,9 @@ _CLOSE = 0.02
 _HALVINGS = 20
 
 
-def calibrate(activations: Tensor, k: int, steps: int, inhibitors: int) -> Circuit:
+def calibrate(
+    activations: Tensor, k: int, steps: int, inhibitors: int, before: Circuit | None = None
+) -> Circuit:
     """The circuit with which k neurons win on the average, in the steps that there are.
 
     The threshold is where the strongest samples begin; the ramp is found by halving: the steeper
@@ -29,11 +31,17 @@ def calibrate(activations: Tensor, k: int, steps: int, inhibitors: int) -> Circu
     stay without a winner. Inhibition is `BRAKE` times the ramp; if that leaves fewer than k winners
     with the steepest ramp that the threshold allows, inhibition is found by halving instead.
 
+    ``before``: the circuit of the task before. The race begins no lower than there: samples of
+    earlier tasks, of which there are none any more, may be stronger, and all neurons above the
+    threshold in the first step would win together.
+
     Shapes: activations (N, r) of training samples.
     Raises: `UsageError` for activations that no circuit makes k winners of.
     """
     a = activations[:SAMPLES]
     top = float(torch.quantile(a.amax(dim=1).double(), _FIRST))
+    if before is not None:
+        top = max(top, before.threshold - before.ramp)
     if top <= 0:
         raise _impossible(k, 0.0)
     # beyond it the ramp alone would reach the threshold

@@ -15,12 +15,15 @@ from neurokd.models.winner_circuit import Circuit
 
 
 @torch.no_grad()
-def from_sdmlp(sdmlp: SDMLP, config: SpikingConfig, x: Tensor) -> SpikingSDMLP:
+def from_sdmlp(
+    sdmlp: SDMLP, config: SpikingConfig, x: Tensor, before: Circuit | None = None
+) -> SpikingSDMLP:
     """A spiking network that answers about as ``sdmlp`` does.
 
     V is multiplied by what all activations of the samples sum up to in ``sdmlp``, over what they
     do here.
-    Its global generator of random numbers is left as it was.
+    ``before`` is the circuit of the task before, as in `calibrate`. The global generator of random
+    numbers is left as it was.
 
     Shapes: x (N, d), `messages` of training samples. Raises: `UsageError` for several hidden
     layers, and as `calibrate`.
@@ -38,7 +41,7 @@ def from_sdmlp(sdmlp: SDMLP, config: SpikingConfig, x: Tensor) -> SpikingSDMLP:
     pulse.hidden.weight.copy_(layer.get_parameter("weight"))
     x = x[:SAMPLES]
     a = pulse.activations(x)
-    pulse.winners.set_circuit(calibrate(a, winners.k, config.steps, config.inhibitors))
+    pulse.winners.set_circuit(calibrate(a, winners.k, config.steps, config.inhibitors, before))
     training = winners.training
     won = winners.eval()(layer(normalised(x)))
     winners.train(training)

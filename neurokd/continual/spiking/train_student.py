@@ -15,6 +15,7 @@ from neurokd.continual.ssd import SSD
 from neurokd.data.stream import Task
 from neurokd.models.sdmlp import SDMLP
 from neurokd.models.spiking_sdmlp import PulseSDMLP, SpikingSDMLP
+from neurokd.models.winner_circuit import Circuit
 
 
 def train_student(
@@ -28,12 +29,13 @@ def train_student(
 
     It is distilled from the float network, and where the stream uses SSD also from ``previous``,
     the student before it, by SSD; of the task before nothing is used but what SSD remembers at its
-    end. The circuit is calibrated before the first epoch and after each.
+    end, and where its race began. The circuit is calibrated before the first epoch and after each.
 
     Raises: `UsageError`, `TrainingDivergedError`.
     """
     settings = require_spiking(config, "train_student")
-    student = from_sdmlp(sdmlp, settings, torch.from_numpy(task.train.x[:SAMPLES]))
+    before = previous[0].pulse.winners.circuit if previous is not None else None
+    student = from_sdmlp(sdmlp, settings, torch.from_numpy(task.train.x[:SAMPLES]), before)
     if not settings.epochs:
         return student
     methods: list[Method] = [FloatTeacher(sdmlp, settings.distillation, settings.temperature)]
@@ -46,16 +48,16 @@ def train_student(
     learner.begin_task(task)
     for _ in range(settings.epochs):
         learner.epoch(task, generator)
-        recalibrate(student.pulse, task)
+        recalibrate(student.pulse, task, before)
     return student
 
 
 @torch.no_grad()
-def recalibrate(pulse: PulseSDMLP, task: Task) -> None:
+def recalibrate(pulse: PulseSDMLP, task: Task, before: Circuit | None) -> None:
     """Set the circuit to k winners on the task's training samples."""
     layer = pulse.winners
     a = pulse.activations(torch.from_numpy(task.train.x[:SAMPLES]))
-    layer.set_circuit(calibrate(a, layer.k, layer.steps, layer.inhibitors))
+    layer.set_circuit(calibrate(a, layer.k, layer.steps, layer.inhibitors, before))
 
 
 def _learning(settings: SpikingConfig) -> LearningConfig:

@@ -33,6 +33,17 @@ def test_inhibition_is_weaker_where_the_steepest_ramp_has_too_few_winners() -> N
     assert winners(a, circuit) == pytest.approx(12, abs=1.5)
 
 
+def test_the_race_begins_where_it_did_for_stronger_samples() -> None:
+    weak, strong = activations(), 1.5 * activations()
+    first = calibrate(strong, 5, 16, 8)
+    alone, after = (calibrate(weak, 5, 16, 8, before) for before in (None, first))
+    # without it all neurons above the threshold win together, in the first step
+    assert winners(strong, alone) > 16
+    assert winners(strong, after) < 12
+    assert winners(weak, after) == pytest.approx(5, abs=0.2)
+    assert after.threshold - after.ramp >= first.threshold - first.ramp - 1e-3
+
+
 def test_silence_is_refused() -> None:
     with pytest.raises(UsageError, match="no circuit"):
         calibrate(torch.zeros(5, 10), 3, 8, 4)

@@ -57,10 +57,11 @@ def test_every_task_leaves_a_student_and_its_measurements(spiked: RunFolder) -> 
         # most of the 64 inputs send a message to 60 neurons; inhibition adds to it
         assert 60 * 40 < row["cost"]["synaptic_operations"] < 2 * 60 * 64
         assert row["cost"]["dense_operations"] == 60 * (64 + 4)
-        assert 0.5 * 4 <= row["mean_winners"] <= 1.5 * 4
+        assert 0.5 * 4 <= row["winners"][-1] <= 1.5 * 4
+        assert row["mean_winners"] == pytest.approx(np.mean(row["winners"]))
     for name in ("float", "student", "deployed"):
         first, last = (row[name] for row in summary["rows"])
-        assert first == [1.0] and last[1] > 0.9
+        assert first == [1.0] and min(last) >= 0.45
         assert summary["bwt"][name] == pytest.approx(last[0] - first[0])
         assert summary["accuracy"][name] == pytest.approx(np.mean(last))
     assert abs(summary["accuracy"]["deployed"] - summary["accuracy"]["float"]) < 0.1
