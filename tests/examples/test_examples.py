@@ -14,6 +14,7 @@ TRAIN = {
         "06_train_in_integers",
         "07_distil_your_own",
         "08_event_camera",
+        "09_learn_without_forgetting",
         "10_spiking_sdmlp",
     )
 }
