@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from neurokd import atomic
-from neurokd.config import TrainConfig, write_config
-from neurokd.errors import FileFormatError, UsageError
+from neurokd.checkpoint_file import CheckpointFile, below, under
+from neurokd.config import TrainConfig
 from neurokd.run import load_state
 from neurokd.training.averaged_weights import AveragedWeights
 from neurokd.training.selection import Selection
 
-FAMILY, FORMAT = "neurokd.checkpoint/", "neurokd.checkpoint/2"
+FORMAT = "neurokd.checkpoint/2"
 
 
 @dataclass
@@ -49,10 +44,10 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> No
     }
     if torch.cuda.is_initialized():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    tensors.update(_under("model.", state.model.state_dict()))
-    tensors.update(_under("best.", state.selection.weights))
+    tensors.update(under("model.", state.model.state_dict()))
+    tensors.update(under("best.", state.selection.weights))
     if state.averaged is not None:
-        tensors.update(_under("averaged.", state.averaged.state()))
+        tensors.update(under("averaged.", state.averaged.state()))
     scalars: dict[str, Any] = {}
     for index, entries in optimizer["state"].items():
         for key, value in entries.items():
@@ -61,8 +56,6 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> No
             else:
                 scalars[f"{index}.{key}"] = value
     header = {
-        "format": FORMAT,
-        "config": write_config(config),
         "epoch": state.epoch,
         "metrics": state.metrics,
         "selection": {
@@ -78,28 +71,23 @@ def save_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> No
             if isinstance(value, int | float | str | list | bool | None)
         },
     }
-    contiguous = {
-        key: value.detach().clone(memory_format=torch.contiguous_format)
-        for key, value in tensors.items()
-    }
-    atomic.write_bytes(path, save(contiguous, metadata={"neurokd": json.dumps(header)}))
+    CheckpointFile(path, FORMAT).write(config, tensors, header)
 
 
 def require_checkpoint(path: Path, config: TrainConfig) -> None:
     """Raise what `load_checkpoint` raises, without loading the tensors."""
-    _read(path, config, with_tensors=False)
+    CheckpointFile(path, FORMAT).read(config, with_tensors=False)
 
 
 def load_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> None:
     """Put a saved state back in place.
 
-    Raises: `FileFormatError` for a missing or foreign file, one of an older format or of another
-    network, `UsageError` if it belongs to another configuration.
+    Raises: as `CheckpointFile.read`, and `FileFormatError` for a checkpoint of another network.
     """
-    header, tensors = _read(path, config)
-    load_state(state.model, _below("model.", tensors), path)
+    header, tensors = CheckpointFile(path, FORMAT).read(config)
+    load_state(state.model, below("model.", tensors), path)
     optimizer_state: dict[int, dict[str, Any]] = {}
-    for name, value in {**_below("optimizer.", tensors), **header["optimizer_scalars"]}.items():
+    for name, value in {**below("optimizer.", tensors), **header["optimizer_scalars"]}.items():
         index, _, key = name.partition(".")
         optimizer_state.setdefault(int(index), {})[key] = value
     groups = [
@@ -113,51 +101,7 @@ def load_checkpoint(path: Path, state: TrainingState, config: TrainConfig) -> No
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
     if state.averaged is not None:
-        state.averaged.load(_below("averaged.", tensors))
-    state.selection = Selection(**header["selection"], weights=_below("best.", tensors))
+        state.averaged.load(below("averaged.", tensors))
+    state.selection = Selection(**header["selection"], weights=below("best.", tensors))
     state.epoch = header["epoch"]
     state.metrics = header["metrics"]
-
-
-def _read(
-    path: Path, config: TrainConfig, *, with_tensors: bool = True
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileFormatError(
-            "there is nothing to resume", where=str(path), remedy="start without --resume"
-        )
-    try:
-        with safe_open(str(path), framework="pt") as stream:
-            header = json.loads((stream.metadata() or {}).get("neurokd", "null"))
-            names = stream.keys() if with_tensors else ()
-            tensors = {key: stream.get_tensor(key) for key in names}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise FileFormatError(
-            "this is not a complete checkpoint", where=str(path), found=str(error)
-        ) from error
-    found = header.get("format") if isinstance(header, dict) else None
-    if isinstance(found, str) and found.startswith(FAMILY) and found != FORMAT:
-        raise FileFormatError(
-            "the checkpoint was written by another version of neurokd",
-            where=str(path),
-            expected=FORMAT,
-            found=found,
-            remedy="finish the run with that version, or start again without --resume",
-        )
-    if found != FORMAT:
-        raise FileFormatError("this is not a checkpoint", where=str(path), expected=FORMAT)
-    if header["config"] != write_config(config):
-        raise UsageError(
-            "the checkpoint belongs to another configuration",
-            where=str(path),
-            remedy="resume with the configuration and --set of the interrupted run",
-        )
-    return header, tensors
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + key: value for key, value in tensors.items()}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}

@@ -13,33 +13,7 @@ from neurokd.run import RunFolder
 
 pytestmark = pytest.mark.training
 
-# Starts or resumes the run again and again, each time in a process of its own; what they all import
-# is imported once, before them. The N-th process kills itself just before its argv[N]-th operation
-# on a file of the run: no clock decides where. Prints how each one ended.
-LIVES = """
-import os, signal, sys
-import numba.np.arraymath, scipy.linalg, torch._dynamo  # what a first training step brings
-import neurokd.training
-from neurokd.cli.app import main
-folder, moments, words = sys.argv[1], [int(n) for n in sys.argv[2].split(",")], sys.argv[3:]
-def live(left):
-    def count(event, arguments):
-        nonlocal left
-        writes = event in ("open", "os.rename", "os.mkdir", "os.remove")
-        if writes and str(arguments[0]).startswith(folder):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(count)
-    resume = ["--resume"] if os.path.exists(os.path.join(folder, "last.ckpt")) else []
-    os._exit(main([*words, "--out", folder, *resume]))
-for moment in moments:
-    child = os.fork()
-    if child == 0:
-        live(moment)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
-"""
-
+LIVES = Path(__file__).resolve().parents[1] / "killed_lives.py"
 
 # Everything that a checkpoint has to hold, and torch's global generator besides.
 EVERYTHING = (
@@ -70,7 +44,7 @@ def test_killed_and_resumed_until_it_is_done(
     cut = RunFolder(tmp_path / "cut")
     moments = random.Random(0)
     ends = [*(moments.randint(1, 12) for _ in range(kills)), 0]  # the last one is not killed
-    command = [sys.executable, "-c", LIVES, str(cut.path), ",".join(map(str, ends)), *words]
+    command = [sys.executable, str(LIVES), str(cut.path), ",".join(map(str, ends)), *words]
     said = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     statuses = [line for line in said.stderr.splitlines() if line.lstrip("-").isdigit()]
     assert statuses == [*[str(-signal.SIGKILL)] * kills, "0"], said.stderr
