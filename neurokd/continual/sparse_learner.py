@@ -171,6 +171,12 @@ def loss_of(ssd: SSDConfig) -> Loss:
     )
 
 
+def shape_of(learner: SparseLearner) -> tuple[int, ...]:
+    """(r, d, K, k): what learners that step together have in common."""
+    layer = hidden_layer(learner.network)
+    return (*layer.weight.shape, len(layer.classifier), layer.winners.k)
+
+
 def epoch_together(
     learners: Sequence[SparseLearner],
     tasks: Sequence[Task],
@@ -181,10 +187,7 @@ def epoch_together(
     Networks are of one shape; their losses, tasks, orders and rates may differ.
     Raises: `UsageError` for shapes that differ, `TrainingDivergedError`.
     """
-    shapes = {
-        (*layer.weight.shape, len(layer.classifier), layer.winners.k)
-        for layer in (hidden_layer(learner.network) for learner in learners)
-    }
+    shapes = {shape_of(learner) for learner in learners}
     if len(shapes) != 1:
         raise UsageError(
             "learners that step together have networks of one shape",

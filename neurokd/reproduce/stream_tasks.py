@@ -81,9 +81,9 @@ class StreamTrial:
 def _testing_seconds(config: ContinualConfig, stream: Stream) -> tuple[float, float]:
     """What testing takes: at all ends of tasks together, where R needs every task, and in one
     sampling within each task, of half of the tasks in the mean."""
-    from neurokd.continual.learn import accuracies
     from neurokd.continual.make_learner import make_learner
     from neurokd.continual.probe import Probe
+    from neurokd.continual.stream_run import accuracies
 
     tasks = len(stream.tasks)
     learner, probe = make_learner(config, stream), Probe(stream)
@@ -99,7 +99,7 @@ def _testing_seconds(config: ContinualConfig, stream: Stream) -> tuple[float, fl
 
 def finished_summary(folder: RunFolder) -> dict[str, Any] | None:
     """What ``continual.json`` holds of a run that is complete, None while it is not."""
-    from neurokd.continual.learn import SUMMARY
+    from neurokd.continual.stream_run import SUMMARY
 
     file = folder.path / SUMMARY
     if not file.is_file() or not folder.weights.is_file():

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from neurokd.cli.app import main
 from neurokd.config import ContinualConfig
-from neurokd.continual.learn import learn
+from neurokd.continual.learn import Job, learn, learn_together
 from neurokd.data import load_data
 from neurokd.errors import FileFormatError, NeurokdError, UsageError
 from neurokd.run import RunFolder
@@ -178,3 +178,53 @@ def test_a_run_killed_at_its_very_first_file_can_be_begun_again(
     answer = json.loads(capsys.readouterr().out)
     assert answer["bwt"] is None and answer["val_acc"] == answer["matrix"][0][0]
     assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_streams_that_learn_together_have_the_bits_of_each_alone(
+    digits: str, tmp_path: Path
+) -> None:
+    """Three that step together, of different orders and losses, and one of another engine."""
+    configs = [
+        config_of(digits, order=3),
+        config_of(digits, ssd={"alpha": 0.4, "n": 5}),
+        config_of(digits, ssd=None, learning=SMALL["learning"] | {"epochs": 2}),  # type: ignore[operator]
+        config_of(digits, ewc={}),
+    ]
+    alone = [RunFolder(tmp_path / f"alone{i}") for i in range(4)]
+    together = [RunFolder(tmp_path / f"together{i}") for i in range(4)]
+    told: list[tuple[int, int, str]] = []
+    jobs = [Job(config, folder) for config, folder in zip(configs, together, strict=True)]
+    summaries = learn_together(jobs, lambda *words: told.append(words))
+    assert summaries == [learn(c, folder) for c, folder in zip(configs, alone, strict=True)]
+    assert [f.fingerprint() for f in together] == [f.fingerprint() for f in alone]
+    assert told[-1][:2] == (33, 33)  # three of 9 epochs, one of 6
+    resumed = [Job(job.config, job.folder, resume=True) for job in jobs]
+    assert learn_together(resumed) == summaries
+
+
+def test_nothing_is_written_if_one_of_several_cannot_begin(digits: str, tmp_path: Path) -> None:
+    jobs = [
+        Job(config_of(digits), RunFolder(tmp_path / "a")),
+        Job(config_of(digits, tasks=4), RunFolder(tmp_path / "b")),
+    ]
+    with pytest.raises(UsageError, match="not so many tasks"):
+        learn_together(jobs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_orders_are_learned_from_one_command(
+    digits: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text(f'role = "continual"\ndata = {json.dumps(digits)}\n')
+    words = ["continual", str(tmp_path / "s.toml"), "--set", "learning.epochs=2"]
+    words += ["--set", "learning.batch_size=16", "--out", str(tmp_path / "all")]
+    assert main([*words, "--orders", "ordinal,3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    values = [run["val_acc"] for run in answer["runs"]]
+    assert answer["val_acc"]["mean"] == pytest.approx(sum(values) / 2) and len(values) == 2
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {"order-ordinal", "order-3"}
+    # one more order: what is finished stays, what is new begins
+    assert main([*words, "--orders", "ordinal,3,15", "--resume"]) == 0
+    assert "3 orders, in points: Val.Acc " in capsys.readouterr().out
+    assert main([*words, "--orders", "ordinal,x"]) == 2
+    assert "no order of the classes" in capsys.readouterr().err
