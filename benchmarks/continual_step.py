@@ -41,7 +41,7 @@ from neurokd.models.sdmlp import SDMLP
 BATCH, INPUTS, CLASSES, K, STACK = 128, 256, 10, 10, 8
 LIMITS = {
     (10_000, "sdmlp", "product"): 1.6,
-    (10_000, "ssd, asked each step", "product"): 2.8,
+    (10_000, "ssd + answers", "product"): 2.8,
     (1_000, "sdmlp", "sdmlp by autograd"): 0.6,
     (1_000, "ssd", "ssd by autograd"): 0.6,
 }
