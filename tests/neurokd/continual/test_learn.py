@@ -135,16 +135,16 @@ TOP_K = ("network.sizes=[64]", "network.k=4", "network.switch_samples=150")
     [
         pytest.param(3, [*TOP_K, "ssd.n=8"], id="ssd"),
         pytest.param(3, [*MLP, "ewc.weight=50", "si.weight=5"], id="ewc-si"),
-        pytest.param(20, [*MLP, "icarl.exemplars=12"], id="icarl", marks=pytest.mark.slow),
+        pytest.param(5, [*MLP, "icarl.exemplars=12"], id="icarl", marks=pytest.mark.slow),
         pytest.param(20, [*TOP_K, "ssd.hidden=pre"], id="ssd-pre", marks=pytest.mark.slow),
         pytest.param(
-            20, [*TOP_K, "ssd.n=8", "ewc.weight=50"], id="ssd-ewc", marks=pytest.mark.slow
+            5, [*TOP_K, "ssd.n=8", "ewc.weight=50"], id="ssd-ewc", marks=pytest.mark.slow
         ),
         pytest.param(
-            20, [*MLP, "mas.weight=1", "lwf.weight=1"], id="mas-lwf", marks=pytest.mark.slow
+            5, [*MLP, "mas.weight=1", "lwf.weight=1"], id="mas-lwf", marks=pytest.mark.slow
         ),
         pytest.param(
-            20, ["network.name=fly", "network.sizes=[200]"], id="fly", marks=pytest.mark.slow
+            5, ["network.name=fly", "network.sizes=[200]"], id="fly", marks=pytest.mark.slow
         ),
     ],
 )  # fmt: skip
