@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from neurokd.config.named_options import foreign_options, with_own_options
 from neurokd.config.section import Section
 
 _NETWORKS: dict[str, dict[str, Any]] = {
@@ -45,15 +46,7 @@ class NetworkConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _options_of_this_network(cls, values: Any) -> Any:
-        name = values.get("name", "sdmlp") if isinstance(values, dict) else None
-        if not isinstance(name, str) or name not in _NETWORKS:
-            return values  # refused where the fields are checked
-        own = _NETWORKS[name]
-        given = {key: value for key, value in values.items() if value is not None}
-        for key in given:
-            if key not in own and any(key in other for other in _NETWORKS.values()):
-                raise ValueError(f"{key} is not an option of {name}: it has {', '.join(own)}")
-        return own | given
+        return with_own_options(values, _NETWORKS, "sdmlp")
 
     @model_validator(mode="after")
     def _fits_together(self) -> NetworkConfig:
@@ -71,8 +64,7 @@ class NetworkConfig(Section):
 
     def offered(self) -> tuple[str, ...]:
         """The options of this network, and those of all."""
-        foreign = {key for options in _NETWORKS.values() for key in options}
-        foreign -= _NETWORKS[self.name].keys()
+        foreign = foreign_options(_NETWORKS, self.name)
         return tuple(key for key in type(self).model_fields if key not in foreign)
 
 

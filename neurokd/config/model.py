@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from neurokd.config.named_options import foreign_options, with_own_options
 from neurokd.config.section import Section
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -100,15 +101,7 @@ class ModelConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _options_of_this_network(cls, values: Any) -> Any:
-        name = values.get("name", "convnet") if isinstance(values, dict) else None
-        if not isinstance(name, str) or name not in _OPTIONS:
-            return values  # refused where the fields are checked
-        own = _OPTIONS[name]
-        given = {key: value for key, value in values.items() if value is not None}
-        for key in given:
-            if key not in own and any(key in other for other in _OPTIONS.values()):
-                raise ValueError(f"{key} is not an option of {name}: it has {', '.join(own)}")
-        return own | given
+        return with_own_options(values, _OPTIONS, "convnet")
 
     @model_validator(mode="after")
     def _fits_together(self) -> ModelConfig:
@@ -137,8 +130,7 @@ class ModelConfig(Section):
 
     def offered(self) -> tuple[str, ...]:
         """The options of this network, and those of all."""
-        foreign = {key for options in _OPTIONS.values() for key in options}
-        foreign -= _OPTIONS[self.name].keys()
+        foreign = foreign_options(_OPTIONS, self.name)
         foreign |= set(_NEURONS) if self.name == "module" else set()
         return tuple(key for key in type(self).model_fields if key not in foreign)
 
