@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 from pydantic import ValidationError
@@ -34,6 +34,8 @@ else:
 
 AnyConfig = TrainConfig | ContinualConfig | EmbedConfig
 """What ``role`` decides between."""
+
+_Kind = TypeVar("_Kind", TrainConfig, ContinualConfig, EmbedConfig)
 
 SECTIONS: dict[type[Section], dict[str, type[Section]]] = {
     TrainConfig: {
@@ -69,10 +71,7 @@ def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
 
     Raises: as `read_any_config`, and `UsageError` for one of continual learning.
     """
-    config = read_any_config(source, overrides)
-    if not isinstance(config, TrainConfig):
-        raise _wrong_kind(source, "a teacher or a student", config.role)
-    return config
+    return _of_kind(TrainConfig, "a teacher or a student", source, overrides)
 
 
 def read_continual_config(source: str | Path, overrides: Sequence[str] = ()) -> ContinualConfig:
@@ -80,10 +79,7 @@ def read_continual_config(source: str | Path, overrides: Sequence[str] = ()) -> 
 
     Raises: as `read_any_config`, and `UsageError` for one of another kind.
     """
-    config = read_any_config(source, overrides)
-    if not isinstance(config, ContinualConfig):
-        raise _wrong_kind(source, "continual learning", config.role)
-    return config
+    return _of_kind(ContinualConfig, "continual learning", source, overrides)
 
 
 def read_embed_config(source: str | Path, overrides: Sequence[str] = ()) -> EmbedConfig:
@@ -91,10 +87,7 @@ def read_embed_config(source: str | Path, overrides: Sequence[str] = ()) -> Embe
 
     Raises: as `read_any_config`, and `UsageError` for one of another kind.
     """
-    config = read_any_config(source, overrides)
-    if not isinstance(config, EmbedConfig):
-        raise _wrong_kind(source, "an extractor of embeddings", config.role)
-    return config
+    return _of_kind(EmbedConfig, "an extractor of embeddings", source, overrides)
 
 
 def read_any_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyConfig:
@@ -113,14 +106,19 @@ def read_any_config(source: str | Path, overrides: Sequence[str] = ()) -> AnyCon
     return _validated(values, where)
 
 
-def _wrong_kind(source: str | Path, expected: str, role: str) -> UsageError:
+def _of_kind(
+    kind: type[_Kind], expected: str, source: str | Path, overrides: Sequence[str]
+) -> _Kind:
+    config = read_any_config(source, overrides)
+    if isinstance(config, kind):
+        return config
     commands = {"teacher": "teach", "student": "train"}
-    return UsageError(
+    raise UsageError(
         "this configuration is of another kind",
         where=str(source),
         expected=f"one of {expected}",
-        found=f'role = "{role}"',
-        remedy=f"`neurokd {commands.get(role, role)}` takes it",
+        found=f'role = "{config.role}"',
+        remedy=f"`neurokd {commands.get(config.role, config.role)}` takes it",
     )
 
 
