@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +59,8 @@ class Anchor:
 
     def penalty(self, network: nn.Module) -> Tensor:
         """The value for the weights as they are now, with a graph."""
-        parts = [
-            (self.importance[name] * (weight - self.centre[name]) ** 2).sum()
+        parts: list[Tensor] = [
+            _Pull.apply(weight, self.importance[name], self.centre[name])  # type: ignore[no-untyped-call]
             for name, weight in trained_weights(network).items()
         ]
         return torch.stack(parts).sum() + self.offset
@@ -85,6 +86,23 @@ class Anchor:
                 found=", ".join(sorted(state)[:4]),
             )
         self.offset = float(state["offset"]) if self else 0.0
+
+
+class _Pull(torch.autograd.Function):
+    """Σ A (θ − c)², whose gradient 2 A (θ − c) is nearly there once the value is: half the passes
+    over the weights that the operations one by one would make."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, importance: Tensor, centre: Tensor) -> Tensor:
+        away = weight - centre
+        pull = importance * away
+        ctx.save_for_backward(pull)
+        return torch.dot(pull.flatten(), away.flatten())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (pull,) = ctx.saved_tensors
+        return pull * (2 * grad), None, None
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -63,7 +63,8 @@ class SI(Method):
     def after_step(self, network: nn.Module) -> None:
         weights = trained_weights(network)
         for name, gradient in self._gradients.items():
-            self.path[name] -= gradient * (weights[name] - self._before[name])
+            moved = weights[name] - self._before[name]
+            self.path[name].addcmul_(gradient, moved, value=-1)
 
     @torch.no_grad()
     def end_task(self, network: nn.Module, task: Task, generator: torch.Generator) -> None:
