@@ -44,8 +44,8 @@ class LearnedStream:
 
     @cached_property
     def test(self) -> LabelledData:
-        """The test samples of all tasks, one task after another."""
-        return self.stream.joined().tasks[0].test
+        """The test samples of all tasks, mixed: the first of them are no single task's."""
+        return self.stream.joined().tasks[0].test.mixed()
 
     @cached_property
     def network(self) -> nn.Module:

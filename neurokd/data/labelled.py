@@ -67,6 +67,22 @@ class LabelledData:
             )
         return replace(self, x=self.x[:samples], y=self.y[:samples])
 
+    def mixed(self) -> LabelledData:
+        """All samples, copied, in an order of which every beginning holds each class in proportion.
+
+        Samples of a class stay in their order, and the same data give the same order.
+        """
+        rank = self._rank_in_class(self.y.argsort(kind="stable"))
+        order = ((rank + 0.5) / np.bincount(self.y)[self.y]).argsort(kind="stable")
+        return replace(self, x=self.x[order], y=self.y[order])
+
+    def _rank_in_class(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Each sample's place within its class, in an ``order`` that is sorted by class; (N,)."""
+        sizes = np.bincount(self.y)
+        rank = np.empty(len(self), dtype=np.int64)
+        rank[order] = np.arange(len(self)) - (np.cumsum(sizes) - sizes)[self.y[order]]
+        return rank
+
     def batch(
         self, indices: Sequence[int] | NDArray[np.integer[Any]] | Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -104,9 +120,7 @@ class LabelledData:
             )
         # Sorted by class and, within it, at random: the rank within the class decides.
         order = np.lexsort((np.random.default_rng(seed).random(len(self)), self.y))
-        rank = np.empty(len(self), dtype=np.int64)
-        rank[order] = np.arange(len(self)) - (np.cumsum(sizes) - sizes)[self.y[order]]
-        out = rank < held[self.y]
+        out = self._rank_in_class(order) < held[self.y]
         rest, held_out = np.flatnonzero(~out), np.flatnonzero(out)
         return (
             replace(self, name=f"{self.name} (rest)", x=self.x[rest], y=self.y[rest]),

@@ -88,6 +88,7 @@ def test_the_network_in_a_run_is_the_one_that_was_saved(stream_run: Path) -> Non
         state["classifier.weight"], learned.network.state_dict()["classifier.weight"]
     )
     assert len(learned.test) == 300
+    assert len(np.unique(learned.test.first(learned.stream.classes).y)) == learned.stream.classes
     samples = learned.training_samples(50)
     assert np.bincount(samples.y).min() > 0 and 40 <= len(samples) <= 50
 

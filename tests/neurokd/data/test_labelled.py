@@ -74,6 +74,20 @@ def test_split_keeps_frames_frames() -> None:
     assert rest.events and held_out.events and (len(rest), len(held_out)) == (4, 4)
 
 
+def test_every_beginning_of_mixed_data_holds_each_class_in_proportion() -> None:
+    data = numbered([40, 20, 0, 10])
+    mixed = data.mixed()
+    assert sorted(places(mixed)) == list(range(70)) and np.array_equal(
+        mixed.y, data.y[places(mixed)]
+    )
+    for end in range(1, 71):
+        counts = np.bincount(mixed.y[:end], minlength=4)
+        assert np.abs(counts - end * np.array([40, 20, 0, 10]) / 70).max() <= 1
+    for label in (0, 1, 3):
+        own = [place for place, y in zip(places(mixed), mixed.y, strict=True) if y == label]
+        assert own == sorted(own)
+
+
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
 def test_a_fraction_out_of_range_is_refused(fraction: float) -> None:
     with pytest.raises(UsageError, match="out of range"):
