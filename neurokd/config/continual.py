@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -129,6 +130,12 @@ class ICaRLConfig(Section):
     exemplars: int = Field(default=2000, ge=1, description="of all classes together")
 
 
+def sparse_methods(names: Iterable[str]) -> bool:
+    """Whether the sparse engine has methods of these names together."""
+    names, pulls = set(names), {"ewc", "mas", "l2"}
+    return not names - pulls - {"ssd"} and len(names & pulls) <= 1
+
+
 class LearningConfig(Section):
     """How each task is learned: SGD at a constant rate."""
 
@@ -196,7 +203,8 @@ class ContinualConfig(Section):
     tasks: int | None = Field(default=None, ge=1, description="the first ones only")
     joint: bool = Field(default=False, description="all classes in one task: the upper line")
     engine: Literal["auto", "dense", "sparse"] = Field(
-        default="auto", description="sparse touches active neurons only: SDMLP with or without SSD"
+        default="auto",
+        description="sparse: gradients of active neurons only; sdmlp, ssd, and one of ewc, mas, l2",
     )
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     network: NetworkConfig = NetworkConfig()
@@ -233,7 +241,7 @@ class ContinualConfig(Section):
         if self.icarl is not None and self.ssd is not None:
             raise ValueError("icarl has a distillation of its own: remove ssd or icarl")
         if self.engine == "sparse" and (
-            self.network.name != "sdmlp" or self.methods.keys() - {"ssd"} or self.learning.momentum
+            self.network.name != "sdmlp" or not sparse_methods(self.methods)
         ):
-            raise ValueError("the sparse engine is for sdmlp, alone or with ssd, without momentum")
+            raise ValueError("the sparse engine is for sdmlp, ssd, and one of ewc, mas and l2")
         return self

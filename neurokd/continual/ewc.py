@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neurokd.config.continual import EWCConfig
-from neurokd.continual.anchor import Anchor, trained_weights
+from neurokd.continual.anchor import trained_weights
+from neurokd.continual.anchored import Anchored
 from neurokd.continual.frozen import evaluating
-from neurokd.continual.method import Batch, Method
 from neurokd.data.stream import Task
 
 
-class EWC(Method):
+class EWC(Anchored):
     """Elastic weight consolidation, with a Fisher of each task.
 
     Equation: L = λ Σ_t Σ_i F_{t,i} (θ_i − θ*_{t,i})², without ½. At the end of a task, over a few
@@ -30,12 +28,7 @@ class EWC(Method):
 
     def __init__(self, options: EWCConfig | None = None) -> None:
         self.options = options or EWCConfig()
-        self.anchor = Anchor()
-
-    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        if not self.anchor or not self.options.weight:
-            return {}
-        return {"ewc": self.options.weight * self.anchor.penalty(network)}
+        super().__init__(self.options.weight)
 
     def end_task(self, network: nn.Module, task: Task, generator: torch.Generator) -> None:
         order = torch.randperm(len(task.train), generator=generator)
@@ -43,12 +36,6 @@ class EWC(Method):
         batches = [task.train.batch(b)[0] for b in order[:most].split(self.options.batch_size)]
         with evaluating(network):
             self.anchor.add(network, fisher(network, batches, self.options.beta))
-
-    def state(self) -> dict[str, Tensor]:
-        return self.anchor.state()
-
-    def load_state(self, network: nn.Module, state: Mapping[str, Tensor]) -> None:
-        self.anchor.load_state(state)
 
 
 def fisher(network: nn.Module, batches: list[Tensor], beta: float) -> dict[str, Tensor]:

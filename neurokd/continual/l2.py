@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from neurokd.config.continual import L2Config
 from neurokd.continual.anchor import Anchor, trained_weights
-from neurokd.continual.method import Batch, Method
+from neurokd.continual.anchored import Anchored
 from neurokd.data.stream import Task
 
 
-class L2(Method):
+class L2(Anchored):
     """Equation: L = weight · Σ_i (θ_i − θ*_i)², θ* the weights at the end of the last task.
 
     The importance is 1 however many tasks there were. Source: the baseline of Bricken et al. 2023.
@@ -21,20 +19,9 @@ class L2(Method):
 
     def __init__(self, options: L2Config | None = None) -> None:
         self.options = options or L2Config()
-        self.anchor = Anchor()
-
-    def terms(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        if not self.anchor or not self.options.weight:
-            return {}
-        return {"l2": self.options.weight * self.anchor.penalty(network)}
+        super().__init__(self.options.weight)
 
     def end_task(self, network: nn.Module, task: Task, generator: torch.Generator) -> None:
         ones = {name: torch.ones_like(w) for name, w in trained_weights(network).items()}
         self.anchor = Anchor()
         self.anchor.move(network, ones)
-
-    def state(self) -> dict[str, Tensor]:
-        return self.anchor.state()
-
-    def load_state(self, network: nn.Module, state: Mapping[str, Tensor]) -> None:
-        self.anchor.load_state(state)

@@ -11,6 +11,7 @@ from torch import nn
 
 from neurokd.config.continual import ContinualConfig
 from neurokd.config.section import Section
+from neurokd.continual.anchored import Anchored
 from neurokd.continual.ewc import EWC
 from neurokd.continual.fly import FlyLearner, FlyModel
 from neurokd.continual.gradient_learner import GradientLearner
@@ -45,10 +46,12 @@ def make_learner(config: ContinualConfig, stream: Stream) -> Learner:
         rate, decay = config.network.rate, config.network.decay
         assert rate is not None and decay is not None  # as the configuration was checked
         return FlyLearner(network, rate, decay, config.learning.batch_size, device)
+    methods = make_methods(config)
     if _is_sparse(config, network, device):
         assert isinstance(network, SDMLP)
-        return SparseLearner(network, config.learning, config.ssd)
-    return GradientLearner(network, config.learning, make_methods(config), device)
+        pulling = next((method for method in methods if isinstance(method, Anchored)), None)
+        return SparseLearner(network, config.learning, config.ssd, pulling)
+    return GradientLearner(network, config.learning, methods, device)
 
 
 def _is_sparse(config: ContinualConfig, network: nn.Module, device: torch.device) -> bool:
@@ -60,7 +63,7 @@ def _is_sparse(config: ContinualConfig, network: nn.Module, device: torch.device
             found=f'device "{config.device}"',
             remedy='set device = "cpu", or engine = "dense"',
         )
-    fits = device.type == "cpu" and sparse_fits(network, config.learning, config.methods)
+    fits = device.type == "cpu" and sparse_fits(network, config.methods)
     return config.engine == "sparse" or (config.engine == "auto" and fits)
 
 

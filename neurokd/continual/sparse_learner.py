@@ -1,8 +1,8 @@
-"""`SparseLearner`: SDMLP, alone or with SSD, by steps that touch active neurons only."""
+"""`SparseLearner`: SDMLP with or without SSD, by gradients of active neurons only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurokd.config.continual import LearningConfig, SSDConfig
-from neurokd.config.section import Section
+from neurokd.config.continual import LearningConfig, SSDConfig, sparse_methods
+from neurokd.continual.anchored import Anchored
 from neurokd.continual.frozen import evaluating
 from neurokd.continual.learner import Learner
 from neurokd.continual.sparse_arrays import CE, HIDDEN, LOGITS, LOSS, RIGHT, Floats
 from neurokd.continual.sparse_dense import Distilled, Loss
+from neurokd.continual.sparse_inertia import Inertia
 from neurokd.continual.sparse_layer import hidden_layer
 from neurokd.continual.sparse_step import Lesson, SparseSteps
 from neurokd.continual.sparse_teacher import MOST_KEPT, SubnetworkTeacher
@@ -29,46 +30,49 @@ _CHECKPOINT = Path("last.ckpt")
 _CHUNK = 4096
 
 
-def sparse_fits(
-    network: nn.Module, learning: LearningConfig, methods: Mapping[str, Section]
-) -> bool:
+def sparse_fits(network: nn.Module, methods: Iterable[str] = ()) -> bool:
     """Whether `SparseLearner` learns what these ask for: SDMLP of one hidden layer with inhibition
-    ``gaba``, float32 on the CPU, alone or with SSD, without momentum."""
+    ``gaba``, float32 on the CPU, with SSD or not, and with at most one of EWC, MAS and L2."""
     return (
         isinstance(network, SDMLP)
         and len(network.hidden) == 1
         and all(layer.inhibition == "gaba" for layer in network.winners)
         and all(p.dtype == torch.float32 and p.device.type == "cpu" for p in network.parameters())
-        and learning.momentum == 0
-        and not methods.keys() - {"ssd"}
+        and sparse_methods(methods)
     )
 
 
 class SparseLearner(Learner):
-    """The same steps as `GradientLearner` with `SSD` up to rounding, in less time.
+    """The same steps as `GradientLearner` with `SSD` and one pull up to rounding, in less time.
 
     After the one dense product W x, a step computes gradient, clipping, SGD, clamp and unit length
-    for active neurons alone: the others' gradients are zero, so that nothing of theirs changes. The
-    teacher stands still and so do the samples: what it says to them is computed once for a task.
-    While inhibition is incomplete and many are active, a step is dense.
+    for active neurons alone: the others' gradients are zero, so that nothing of theirs changes.
+    Momentum and a pull move all weights; then the gradient of the loss is still that of active
+    neurons alone. The teacher stands still and so do the samples: what it says to them is computed
+    once for a task. While inhibition is incomplete and many are active, a step is dense.
 
     The order of the samples is that of `GradientLearner`. Results do not depend on the number of
     threads, but for the last bits of matrix products. Raises: `UsageError` if it does not fit.
     """
 
     def __init__(
-        self, network: SDMLP, learning: LearningConfig, ssd: SSDConfig | None = None
+        self,
+        network: SDMLP,
+        learning: LearningConfig,
+        ssd: SSDConfig | None = None,
+        pulling: Anchored | None = None,
     ) -> None:
-        if not sparse_fits(network, learning, {"ssd": ssd} if ssd is not None else {}):
+        if not sparse_fits(network):
             raise UsageError(
                 "the sparse engine cannot learn this",
                 where="SparseLearner",
-                expected="SDMLP of one hidden layer on the CPU, inhibition gaba, no momentum",
+                expected="SDMLP of one hidden layer on the CPU, inhibition gaba",
                 remedy="set engine = 'dense'",
             )
         self._network = network
         self.learning = learning
         self.ssd = ssd
+        self.pulling = pulling
         neurons = hidden_layer(network).winners.neurons
         self._n = neurons
         if ssd is not None and ssd.neurons == "selective":
@@ -83,6 +87,7 @@ class SparseLearner(Learner):
         self.teacher: SubnetworkTeacher | None = None
         self._epoch = 0
         self._prepared: tuple[LabelledData, Lesson] | None = None
+        self.inertia = Inertia(network, learning.momentum, pulling)
 
     @property
     def network(self) -> SDMLP:
@@ -90,6 +95,7 @@ class SparseLearner(Learner):
 
     def begin_task(self, task: Task) -> None:
         self._epoch = 0
+        self.inertia = Inertia(self._network, self.learning.momentum, self.pulling)
 
     def epoch(self, task: Task, generator: torch.Generator) -> dict[str, float]:
         return epoch_together([self], [task], [generator])[0]
@@ -98,6 +104,8 @@ class SparseLearner(Learner):
         if self.ssd is not None:
             x = self.lesson(task).x
             self.teacher = SubnetworkTeacher.take(self._network, x, self._n)
+        if self.pulling is not None:
+            self.pulling.end_task(self._network, task, generator)
         self._prepared = None
 
     def scores(self, x: Tensor) -> Tensor:
@@ -126,6 +134,9 @@ class SparseLearner(Learner):
         state["epoch"] = torch.tensor(self._epoch)
         if self.teacher is not None:
             state |= {f"teacher.{key}": value for key, value in self.teacher.state().items()}
+        state |= {f"momentum.{key}": value for key, value in self.inertia.state().items()}
+        if (method := self.pulling) is not None:
+            state |= {f"{method.name}.{key}": value for key, value in method.state().items()}
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -134,6 +145,8 @@ class SparseLearner(Learner):
             part, _, rest = key.partition(".")
             parts.setdefault(part, {})[rest] = value
         known = {"network", "epoch"} | ({"teacher"} if self.ssd is not None else set())
+        known |= {"momentum"} if self.learning.momentum else set()
+        known |= {self.pulling.name} if self.pulling is not None else set()
         if parts.keys() - known or "epoch" not in parts:
             raise FileFormatError(
                 "the state belongs to another learner",
@@ -147,6 +160,10 @@ class SparseLearner(Learner):
         self.teacher = None
         if "teacher" in parts:
             self.teacher = SubnetworkTeacher.from_state(parts["teacher"], self._network, self._n)
+        if self.pulling is not None:
+            self.pulling.load_state(self._network, parts.get(self.pulling.name, {}))
+        self.inertia = Inertia(self._network, self.learning.momentum, self.pulling)
+        self.inertia.load_state(parts.get("momentum", {}))
         self._prepared = None
 
     def begin_epoch(self) -> int:
@@ -172,9 +189,10 @@ def loss_of(ssd: SSDConfig) -> Loss:
 
 
 def shape_of(learner: SparseLearner) -> tuple[int, ...]:
-    """(r, d, K, k): what learners that step together have in common."""
+    """(r, d, K, k), and whether all weights move: what learners that step together share."""
     layer = hidden_layer(learner.network)
-    return (*layer.weight.shape, len(layer.classifier), layer.winners.k)
+    sizes = (*layer.weight.shape, len(layer.classifier), layer.winners.k)
+    return (*sizes, learner.inertia.moves_all)
 
 
 def epoch_together(
@@ -184,13 +202,15 @@ def epoch_together(
 ) -> list[dict[str, float]]:
     """An epoch of several learners in lockstep; each gets the same bits as it would alone.
 
-    Networks are of one shape; their losses, tasks, orders and rates may differ.
+    Networks are of one shape, and all weights move in all of them or in none; their losses, tasks,
+    orders and rates may differ.
     Raises: `UsageError` for shapes that differ, `TrainingDivergedError`.
     """
     shapes = {shape_of(learner) for learner in learners}
     if len(shapes) != 1:
         raise UsageError(
-            "learners that step together have networks of one shape",
+            "learners that step together have networks of one shape, and all momentum or pulls, "
+            "or none",
             where="epoch_together",
             found=", ".join(map(str, sorted(shapes))),
         )
@@ -204,6 +224,7 @@ def epoch_together(
         [learner.network for learner in learners],
         lessons,
         [learner.learning for learner in learners],
+        [learner.inertia for learner in learners],
     )
     total = np.zeros((len(learners), 5))
     for index in range(max(map(len, orders))):
@@ -218,9 +239,13 @@ def epoch_together(
                 )
         total += sums
     steps.finish()
-    return [
-        _means(lesson, sums / len(lesson.y)) for lesson, sums in zip(lessons, total, strict=True)
-    ]
+    found = []
+    for mine, (learner, lesson) in enumerate(zip(learners, lessons, strict=True)):
+        means = _means(lesson, total[mine] / len(lesson.y))
+        if (method := learner.pulling) is not None and method.pulls:
+            means[method.name] = float(steps.pulled[mine]) / len(lesson.y)
+        found.append(means)
+    return found
 
 
 def _means(lesson: Lesson, sums: Floats) -> dict[str, float]:

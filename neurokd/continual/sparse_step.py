@@ -27,6 +27,7 @@ from neurokd.continual.sparse_arrays import (
     Touched,
 )
 from neurokd.continual.sparse_dense import Loss, dense_gradients, divergence
+from neurokd.continual.sparse_inertia import Inertia
 from neurokd.continual.sparse_kernel import (
     clip_factors,
     compete,
@@ -68,7 +69,9 @@ class Lesson:
 class SparseSteps:
     """Steps of S networks of one hidden layer; `finish` puts what they learned into them.
 
-    What one network gets does not depend on the others.
+    What one network gets does not depend on the others. With ``inertia``, of all or of none, every
+    weight moves in every step; gradients are still computed for active neurons alone. ``pulled``
+    has what the pulls added to the loss, summed over the samples like the other terms.
     """
 
     def __init__(
@@ -76,8 +79,11 @@ class SparseSteps:
         networks: Sequence[SDMLP],
         lessons: Sequence[Lesson],
         learning: Sequence[LearningConfig],
+        inertia: Sequence[Inertia] = (),
     ) -> None:
         self.lessons, self.learning = lessons, learning
+        self.inertia = inertia or [Inertia(network, 0.0, None) for network in networks]
+        self.pulled = np.zeros(len(networks))
         self.layers = [hidden_layer(network) for network in networks]
         winners = [layer.winners for layer in self.layers]
         neurons, inputs = self.layers[0].weight.shape
@@ -166,7 +172,12 @@ class SparseSteps:
             total[mine] = self._dense_step(mine, ranges[mine])
         if len(dense) < len(batches):
             others = [mine for mine in range(len(batches)) if mine not in dense]
-            self._sparse_step(rows, self._before(others, ranges, total))
+            changed = self._sparse_gradients(rows, self._before(others, ranges, total))
+            if any(each.moves_all for each in self.inertia):
+                for mine in others:
+                    total[mine, LOSS] += self._whole_step(mine, ranges[mine], changed)
+            else:
+                self._sparse_step(changed)
         return total
 
     def _take(self, mine: int, chosen: Tensor, at: slice) -> None:
@@ -223,8 +234,8 @@ class SparseSteps:
             found.append((teacher.chosen + mine * self.sizes.neurons, gradient))
         return found
 
-    def _sparse_step(self, rows: int, before: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """The rows that active neurons touch change, and those of ``before``."""
+    def _sparse_gradients(self, rows: int, before: Sequence[tuple[Tensor, Tensor]]) -> int:
+        """Gradients of the rows that active neurons touch, and of those of ``before``; gives U."""
         sizes, inputs = self.sizes, self.sizes.inputs
         begun = 0
         for neurons, _ in before:
@@ -250,19 +261,42 @@ class SparseSteps:
             )
 
         self._shared(changed, inputs, derive)
-        squares = self.gradients.squares
+        return changed
+
+    def _sparse_step(self, changed: int) -> None:
+        """The rows that have a gradient change, and no others."""
+        sizes, squares = self.sizes, self.gradients.squares
         clip_factors(changed, sizes.neurons, self.limits, self.touched, squares, self.factors)
         step = self.rates * self.factors
 
         def change(start: int, stop: int) -> None:
             update(start, stop, sizes, self.stack, self.touched, self.gradients, step, self.switch)
 
-        self._shared(changed, inputs, change)
+        self._shared(changed, sizes.inputs, change)
+
+    def _whole_step(self, mine: int, at: slice, changed: int) -> float:
+        """All rows of one learner change, whose gradients are there for some; gives the sum of what
+        its pull adds to the loss."""
+        if at.start == at.stop:
+            return 0.0
+        sizes, touched = self.sizes, self.touched
+        neurons = touched.neuron[:changed] - mine * sizes.neurons
+        own = (neurons >= 0) & (neurons < sizes.neurons)
+        places = torch.from_numpy(neurons[own])
+        weights = self.gradients.weights[: changed * sizes.inputs].reshape(changed, -1)
+        readout = self.gradients.readout[: changed * sizes.classes].reshape(changed, -1)
+        value = self._descend(
+            mine, torch.from_numpy(weights[own]), torch.from_numpy(readout[own]), places
+        )
+        times = np.diff(touched.first[: changed + 1])[own]
+        active = torch.zeros(sizes.neurons, dtype=torch.int64)
+        active[places] = torch.from_numpy(times)
+        self._count(mine, active)
+        return self._pulled(mine, at, value)
 
     def _dense_step(self, mine: int, at: slice) -> Floats:
         """The whole step of one learner, for all neurons; gives the sums of its loss terms."""
-        lesson, learning = self.lessons[mine], self.learning[mine]
-        weights, readout, gains = self.weights[mine], self.readout[mine], self.gains[mine]
+        lesson, readout, gains = self.lessons[mine], self.readout[mine], self.gains[mine]
         teacher, hidden = lesson.teacher, None
         if teacher is not None and lesson.loss.hidden.weight:
             if lesson.loss.before:
@@ -284,20 +318,48 @@ class SparseSteps:
             teacher.chosen if teacher is not None else None,
             hidden,
         )
-        rate = learning.learning_rate
-        if learning.clip_norm:
-            squares = sum(
-                float(part.square().sum(dim=1).double().sum())
-                for part in (found.weights, found.readout)
-            )
-            rate *= min(1.0, learning.clip_norm / (math.sqrt(squares) + 1e-6))
-        weights.sub_(found.weights, alpha=rate).clamp_(min=0)
-        F.normalize(weights, dim=1, out=weights)
-        readout.sub_(found.readout, alpha=rate).clamp_(min=0)
-        counts = self.counts[mine].add_(found.active)
-        gains.copy_((2.0 * (counts.float() / int(self.switch[mine])) - 1.0).clamp(-1.0, 1.0))
+        value = self._descend(mine, found.weights, found.readout)
+        self._count(mine, found.active)
         sums: Floats = found.sums.numpy()
+        sums[LOSS] += self._pulled(mine, at, value)
         return sums
+
+    def _descend(
+        self, mine: int, weights: Tensor, readout: Tensor, rows: Tensor | None = None
+    ) -> float:
+        """A step of one learner along these gradients, of all neurons or of ``rows``: clipped, with
+        the constraints applied behind it; gives what its pull adds to the loss."""
+        learning, inertia = self.learning[mine], self.inertia[mine]
+        value = inertia.offset
+        steps = []
+        for part, theta, found in (
+            ("weights", self.weights[mine], weights),
+            ("readout", self.readout[mine], readout),
+        ):
+            gradient, added = inertia.whole(part, theta, found, rows)
+            steps.append((part, theta, gradient))
+            value += added
+        clip = 1.0
+        if learning.clip_norm:
+            squares = sum(float(g.square().sum(dim=1).double().sum()) for _, _, g in steps)
+            clip = min(1.0, learning.clip_norm / (math.sqrt(squares) + 1e-6))
+        for part, theta, gradient in steps:
+            inertia.descend(part, theta, gradient, learning.learning_rate, clip)
+            theta.clamp_(min=0)
+        F.normalize(self.weights[mine], dim=1, out=self.weights[mine])
+        return value
+
+    def _count(self, mine: int, active: Tensor) -> None:
+        """Counters and gains of one learner, whose neurons answered so many samples."""
+        counts = self.counts[mine].add_(active)
+        share = counts.float() / int(self.switch[mine])
+        self.gains[mine].copy_((2.0 * share - 1.0).clamp(-1.0, 1.0))
+
+    def _pulled(self, mine: int, at: slice, value: float) -> float:
+        """The sum over a batch of what the pull adds to its mean loss."""
+        total: float = value * (at.stop - at.start)
+        self.pulled[mine] += total
+        return total
 
     def finish(self) -> None:
         """Put weights and counters back into the networks."""

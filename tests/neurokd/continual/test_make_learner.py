@@ -71,10 +71,16 @@ def test_the_methods_are_those_whose_sections_are_there(stream: Stream) -> None:
         assert learner.methods.keys() == {name}
         (method,) = learner.methods.values()
         assert method.options == METHODS[name]()  # type: ignore[attr-defined]
-    both = make_learner(_config(ssd={"n": 5}, ewc={"weight": 3}), stream)
+    both = make_learner(_config(engine="dense", ssd={"n": 5}, ewc={"weight": 3}), stream)
     assert isinstance(both, GradientLearner)
     assert list(both.methods) == ["ssd", "ewc"]
     assert both.methods["ewc"].options.weight == 3  # type: ignore[attr-defined]
+    sparse = make_learner(_config(ssd={"n": 5}, ewc={"weight": 3}), stream)
+    assert isinstance(sparse, SparseLearner) and sparse.ssd is not None
+    assert (sparse.ssd.n, sparse.pulling and (sparse.pulling.name, sparse.pulling.weight)) == (
+        5,
+        ("ewc", 3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,8 +90,10 @@ def test_the_methods_are_those_whose_sections_are_there(stream: Stream) -> None:
         ({"ssd": {}}, SparseLearner),
         ({"ssd": {}, "engine": "sparse"}, SparseLearner),
         ({"engine": "dense"}, GradientLearner),
-        ({"ewc": {}}, GradientLearner),
-        ({"learning": {"momentum": 0.9}}, GradientLearner),
+        ({"mas": {}, "learning": {"momentum": 0.9}, "engine": "sparse"}, SparseLearner),
+        ({"si": {}}, GradientLearner),
+        ({"ssd": {}, "lwf": {}}, GradientLearner),
+        ({"ewc": {}, "l2": {}}, GradientLearner),
         ({"network": {"name": "mlp", "sizes": (9,)}}, GradientLearner),
     ],
 )

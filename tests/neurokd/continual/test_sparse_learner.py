@@ -11,8 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurokd.config.continual import EWCConfig, LearningConfig, SSDConfig
+from neurokd.config.continual import EWCConfig, L2Config, LearningConfig, MASConfig, SSDConfig
+from neurokd.continual.anchored import Anchored
+from neurokd.continual.ewc import EWC
 from neurokd.continual.gradient_learner import GradientLearner
+from neurokd.continual.l2 import L2
+from neurokd.continual.mas import MAS
+from neurokd.continual.method import Method
 from neurokd.continual.observe import Observer, Winners
 from neurokd.continual.sparse_learner import SparseLearner, epoch_together, sparse_fits
 from neurokd.continual.ssd import SSD
@@ -211,9 +216,25 @@ def test_steps_are_those_of_autograd_for_other_sizes(neurons: int, k: int) -> No
     run_both(learning, SSDConfig(temperature=1.0), [12, 3], k=k, neurons=neurons)
 
 
-def small(seed: int = 0, ssd: SSDConfig | None = None, rate: float = 0.3) -> SparseLearner:
-    learning = LearningConfig(batch_size=32, learning_rate=rate)
-    return SparseLearner(network(100, seed=seed), learning, ssd)
+def small(
+    seed: int = 0,
+    ssd: SSDConfig | None = None,
+    rate: float = 0.3,
+    pull: str | None = None,
+    momentum: float = 0.0,
+) -> SparseLearner:
+    learning = LearningConfig(batch_size=32, learning_rate=rate, momentum=momentum)
+    return SparseLearner(network(100, seed=seed), learning, ssd, pulling(pull))
+
+
+def pulling(name: str | None) -> Anchored | None:
+    """With weights at which each has a say beside the cross-entropy of the clouds."""
+    options: dict[str, Callable[[], Anchored]] = {
+        "ewc": lambda: EWC(EWCConfig(weight=20.0, beta=0.5, batch_size=16)),
+        "mas": lambda: MAS(MASConfig(weight=0.05)),
+        "l2": lambda: L2(L2Config(weight=0.1)),
+    }
+    return None if name is None else options[name]()
 
 
 def same_bits(a: SparseLearner, b: SparseLearner) -> bool:
@@ -232,18 +253,23 @@ def learn(learner: SparseLearner, epochs: Sequence[int], seed: int = 0) -> torch
     return generator
 
 
-@pytest.mark.parametrize("hidden", ["post", "pre"])
+@pytest.mark.parametrize(
+    ("hidden", "pull", "momentum"),
+    [("post", None, 0.0), ("pre", None, 0.0), ("post", "ewc", 0.9), ("pre", "mas", 0.0)],
+)
 @pytest.mark.parametrize("taught", [1, 2])
-def test_a_learner_that_takes_up_a_state_goes_on_to_the_same_bits(hidden: str, taught: int) -> None:
+def test_a_learner_that_takes_up_a_state_goes_on_to_the_same_bits(
+    hidden: str, pull: str | None, momentum: float, taught: int
+) -> None:
     ssd = SSDConfig.model_validate({"hidden": hidden, "temperature": 1.0})
-    whole, first = small(ssd=ssd), small(ssd=ssd)
+    whole, first = (small(0, ssd, 0.1, pull, momentum) for _ in range(2))
     generators = [learn(each, [4] * taught) for each in (whole, first)]
     task = a_task(taught)
     for each, generator in zip((whole, first), generators, strict=True):
         each.begin_task(task)
         each.epoch(task, generator)
     kept = {key: value.clone() for key, value in first.state().items()}
-    resumed = small(seed=5, ssd=ssd)
+    resumed = small(5, ssd, 0.1, pull, momentum)
     resumed.load_state(kept)
     for each, generator in zip((whole, resumed), generators, strict=True):
         each.epoch(task, generator)
@@ -278,6 +304,33 @@ def test_learners_in_a_stack_get_the_bits_that_each_gets_alone() -> None:
         for mine, task in enumerate(tasks):
             stacked[mine].end_task(task, generators[0][mine])
             alone[mine].end_task(task, generators[1][mine])
+
+
+def test_learners_that_are_pulled_get_the_bits_in_a_stack_that_each_gets_alone() -> None:
+    ssd = SSDConfig(temperature=1.0)
+    kinds = [("ewc", None, 0.9), ("mas", ssd, 0.0), ("l2", None, 0.0)]
+    stacked, alone = (
+        [small(seed, own, 0.1, pull, mu) for seed, (pull, own, mu) in enumerate(kinds)]
+        for _ in range(2)
+    )
+    generators = [[torch.Generator().manual_seed(s) for s in range(3)] for _ in range(2)]
+    for mine in range(3):
+        for each, generator in ((stacked[mine], generators[0]), (alone[mine], generators[1])):
+            each.epoch(a_task(0), generator[mine])
+            each.end_task(a_task(0), generator[mine])
+            each.begin_task(a_task(1))
+    tasks = [a_task(1, 70), a_task(1, 86), a_task(1, 38)]
+    for _ in range(3):
+        together = epoch_together(stacked, tasks, generators[0])
+        apart = [
+            learner.epoch(task, generator)
+            for learner, task, generator in zip(alone, tasks, generators[1], strict=True)
+        ]
+        assert together == apart
+        assert all(same_bits(a, b) for a, b in zip(stacked, alone, strict=True))
+    assert all(found[name] > 0 for found, name in zip(together, ("ewc", "mas", "l2"), strict=True))
+    with pytest.raises(UsageError, match="or none"):
+        epoch_together([alone[0], small()], [a_task(1)] * 2, generators[0][:2])
 
 
 def test_learners_of_other_shapes_do_not_step_together() -> None:
@@ -337,26 +390,29 @@ def test_the_network_is_the_one_that_was_given_and_scores_leave_it_alone() -> No
     assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
 
 
-def test_it_fits_one_hidden_layer_of_sdmlp_without_momentum() -> None:
-    plain, ssd = LearningConfig(), {"ssd": SSDConfig()}
-    assert sparse_fits(network(), plain, {})
-    assert sparse_fits(network(), plain, ssd)
-    assert not sparse_fits(network(), plain, {**ssd, "ewc": EWCConfig()})
-    assert not sparse_fits(network(), LearningConfig(momentum=0.9), ssd)
-    assert not sparse_fits(SDMLP(4, (20, 20), 2, k=3), plain, ssd)
-    assert not sparse_fits(SDMLP(4, (20,), 2, k=3, inhibition="mask"), plain, ssd)
-    assert not sparse_fits(network().double(), plain, ssd)
-    assert not sparse_fits(MLP(4, (20,), 2), plain, {})
+def test_it_fits_one_hidden_layer_of_sdmlp_with_one_pull() -> None:
+    for methods in ([], ["ssd"], ["ssd", "ewc"], ["mas"], ["l2", "ssd"]):
+        assert sparse_fits(network(), methods)
+    for methods in (["si"], ["ewc", "l2"], ["ssd", "lwf"], ["icarl"]):
+        assert not sparse_fits(network(), methods)
+    assert not sparse_fits(SDMLP(4, (20, 20), 2, k=3))
+    assert not sparse_fits(SDMLP(4, (20,), 2, k=3, inhibition="mask"))
+    assert not sparse_fits(network().double())
+    assert not sparse_fits(MLP(4, (20,), 2))
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="sparse engine"):
-        SparseLearner(network(), LearningConfig(momentum=0.9))
+        SparseLearner(network().double(), LearningConfig())
     with pytest.raises(UsageError, match="ssd.n"):
         SparseLearner(network(), LearningConfig(), SSDConfig(n=NEURONS + 1))
     state = small().state()
     with pytest.raises(FileFormatError, match="another learner"):
-        small().load_state({**state, "momentum.0": torch.zeros(1)})
+        small().load_state({**state, "momentum.weights": torch.zeros(1)})
+    learning = LearningConfig(momentum=0.9)
+    for foreign in ({}, {"momentum.weights": torch.zeros(1)}):
+        with pytest.raises(FileFormatError, match="momentum"):
+            SparseLearner(network(100), learning).load_state({**state, **foreign})
     taught = small(ssd=SSDConfig(n=5))
     learn(taught, [1])
     with pytest.raises(FileFormatError, match="teacher"):
@@ -372,12 +428,31 @@ def test_a_loss_that_is_no_number_ends_the_run() -> None:
         learn(learner, [1])
 
 
-@pytest.mark.parametrize("hidden", ["post", "pre"])
-def test_both_engines_learn_a_stream_alike(hidden: str) -> None:
-    ssd = SSDConfig.model_validate({"hidden": hidden, "temperature": 1.0})
-    learning = LearningConfig(batch_size=32, learning_rate=0.3)
-    sparse = SparseLearner(network(100), learning, ssd)
-    dense = GradientLearner(network(100), learning, [SSD(ssd)])
+@pytest.mark.parametrize(
+    ("hidden", "pull", "momentum", "clip_norm"),
+    [
+        ("post", None, 0.0, 1.0),
+        ("pre", None, 0.0, 1.0),
+        (None, None, 0.9, 1.0),
+        (None, "ewc", 0.0, 0.0),
+        ("post", "ewc", 0.9, 0.5),
+        ("pre", "mas", 0.5, 1.0),
+        ("post", "l2", 0.0, 1.0),
+    ],
+)
+@pytest.mark.parametrize("switch", [100, 2000], ids=["switched", "switching"])
+def test_both_engines_learn_a_stream_alike(
+    hidden: str | None, pull: str | None, momentum: float, clip_norm: float, switch: int
+) -> None:
+    values = {"hidden": hidden, "temperature": 1.0}
+    ssd = SSDConfig.model_validate(values) if hidden else None
+    learning = LearningConfig(
+        batch_size=32, learning_rate=0.1, momentum=momentum, clip_norm=clip_norm
+    )
+    sparse = SparseLearner(network(switch), learning, ssd, pulling(pull))
+    methods: list[Method] = [SSD(ssd)] if ssd else []
+    methods += [pulling(pull)] if pull else []  # type: ignore[list-item]
+    dense = GradientLearner(network(switch), learning, methods)
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
     for index in range(3):
         task = a_task(index)
@@ -387,6 +462,8 @@ def test_both_engines_learn_a_stream_alike(hidden: str) -> None:
             ours = sparse.epoch(task, generators[0])
             theirs = dense.epoch(task, generators[1])
             assert ours == pytest.approx({key: theirs[key] for key in ours}, rel=2e-4, abs=2e-6)
+            assert theirs.keys() - ours.keys() <= {"hidden_grad_norm"}
+            assert pull is None or index == 0 or ours[pull] > 0
         sparse.end_task(task, generators[0])
         dense.end_task(task, generators[1])
         other = dense.network
