@@ -5,9 +5,10 @@ k of r are active. All rows of a table take turns, in one process; printed are m
 and of the ratios of neighbours. ``product`` is W x of a batch, into memory that is there.
 ``ssd`` has the teacher's answers to all samples beforehand, as a task does; ``ssd + answers`` adds
 what they took per step of a task of --epochs epochs; ``ssd, asked each step`` asks the teacher for
-every batch anew. ``stack`` is one of eight learners that step together, ``apart`` one of the same
-eight, one after another. Memory is the largest resident size during steps, less what the process
-had before the network was there; what the BLAS keeps for products of that size was there already.
+every batch anew. ``ssd + ewc`` has momentum, too, so that all weights move. ``stack`` is one of
+eight learners that step together, ``apart`` one of the same eight, one after another. Memory is the
+largest resident size during steps, less what the process had before the network was there; what the
+BLAS keeps for products of that size was there already.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from neurokd.config.continual import LearningConfig, SSDConfig
+from neurokd.continual.ewc import EWC
 from neurokd.continual.gradient_learner import GradientLearner
+from neurokd.continual.method import Method
 from neurokd.continual.sparse_dense import Loss
+from neurokd.continual.sparse_inertia import Inertia
 from neurokd.continual.sparse_layer import hidden_layer
 from neurokd.continual.sparse_learner import loss_of
 from neurokd.continual.sparse_step import Lesson, SparseSteps
@@ -46,6 +50,7 @@ LIMITS = {
     (1_000, "ssd", "ssd by autograd"): 0.6,
 }
 MEMORY_LIMIT = 1.5
+PULLED = LearningConfig(learning_rate=0.03, momentum=0.9)
 Step = Callable[[], object]
 
 
@@ -83,14 +88,26 @@ def sparse(neurons: int, lesson: Lesson, learners: int = 1) -> Step:
     return lambda: steps.step([batches.next() for _ in range(learners)])
 
 
-def dense(neurons: int, x: Tensor, y: Tensor, ssd: bool) -> Step:
+def pulled(neurons: int, lesson: Lesson) -> Step:
+    """SSD with EWC as the papers have it, which moves all weights."""
+    own, ewc = network(neurons), EWC()
+    data = LabelledData("random", lesson.x.numpy(), lesson.y.numpy())
+    ewc.end_task(own, Task(0, tuple(range(CLASSES)), data, data), torch.Generator())
+    steps = SparseSteps([own], [lesson], [PULLED], [Inertia(own, PULLED.momentum, ewc)])
+    batches = Batches(len(lesson.y))
+    return lambda: steps.step([batches.next()])
+
+
+def dense(
+    neurons: int, x: Tensor, y: Tensor, methods: Sequence[Method], learning: LearningConfig
+) -> Step:
     """A step of `GradientLearner`, whose order of samples is drawn as usual."""
-    learner = GradientLearner(network(neurons), LearningConfig(), [SSD()] if ssd else [])
+    learner = GradientLearner(network(neurons), learning, methods)
     data = LabelledData("random", x.numpy(), y.numpy())
     task = Task(0, tuple(range(CLASSES)), data, data)
     generator = torch.Generator().manual_seed(3)
     learner.begin_task(task)
-    if ssd:
+    if methods:
         learner.end_task(task, generator)
         learner.begin_task(task)
     one = Task(1, task.classes, data.first(BATCH), data)
@@ -123,8 +140,10 @@ def compare(neurons: int, repeats: int, epochs: int) -> bool:
         "sdmlp": sparse(neurons, Lesson(x, y, Loss())),
         "ssd": sparse(neurons, Lesson(x, y, loss, teacher, taught)),
         "ssd, asked each step": sparse(neurons, Lesson(x, y, loss, teacher)),
-        "sdmlp by autograd": dense(neurons, x, y, ssd=False),
-        "ssd by autograd": dense(neurons, x, y, ssd=True),
+        "ssd + ewc": pulled(neurons, Lesson(x, y, loss, teacher, taught)),
+        "sdmlp by autograd": dense(neurons, x, y, [], LearningConfig()),
+        "ssd by autograd": dense(neurons, x, y, [SSD()], LearningConfig()),
+        "ssd + ewc by autograd": dense(neurons, x, y, [SSD(), EWC()], PULLED),
     }
     if neurons <= 1000:
         lesson = Lesson(x, y, loss, teacher, taught)
@@ -142,7 +161,8 @@ def compare(neurons: int, repeats: int, epochs: int) -> bool:
     good = True
     print("\nr | step | ms | × product | × dense form | limit | ", flush=True)
     for name, times in taken.items():
-        own = "ssd by autograd" if name.startswith("ssd") else "sdmlp by autograd"
+        kind = next((k for k in ("ssd + ewc", "ssd") if name.startswith(k)), "sdmlp")
+        own = f"{kind} by autograd"
         ratios = {
             other: statistics.median(a / b for a, b in zip(times, taken[other], strict=True))
             for other in ("product", own)
