@@ -31,11 +31,12 @@ from neurokd.config.continual import LearningConfig, SSDConfig
 from neurokd.continual.ewc import EWC
 from neurokd.continual.gradient_learner import GradientLearner
 from neurokd.continual.method import Method
+from neurokd.continual.sparse_batch import Lesson
 from neurokd.continual.sparse_dense import Loss
 from neurokd.continual.sparse_inertia import Inertia
 from neurokd.continual.sparse_layer import hidden_layer
 from neurokd.continual.sparse_learner import loss_of
-from neurokd.continual.sparse_step import Lesson, SparseSteps
+from neurokd.continual.sparse_step import SparseSteps
 from neurokd.continual.sparse_teacher import SubnetworkTeacher
 from neurokd.continual.ssd import SSD
 from neurokd.data.labelled import LabelledData
@@ -93,7 +94,7 @@ def pulled(neurons: int, lesson: Lesson) -> Step:
     own, ewc = network(neurons), EWC()
     data = LabelledData("random", lesson.x.numpy(), lesson.y.numpy())
     ewc.end_task(own, Task(0, tuple(range(CLASSES)), data, data), torch.Generator())
-    steps = SparseSteps([own], [lesson], [PULLED], [Inertia(own, PULLED.momentum, ewc)])
+    steps = SparseSteps([own], [lesson], [PULLED], [Inertia(own, PULLED, ewc)])
     batches = Batches(len(lesson.y))
     return lambda: steps.step([batches.next()])
 

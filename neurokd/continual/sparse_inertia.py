@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from neurokd.config.continual import LearningConfig
 from neurokd.continual.anchored import Anchored
 from neurokd.continual.sparse_layer import hidden_layer
 from neurokd.errors import FileFormatError
@@ -31,11 +34,15 @@ class Inertia:
     It stands for one task: then A and c are others.
     """
 
-    def __init__(self, network: SDMLP, momentum: float, method: Anchored | None) -> None:
+    def __init__(
+        self, network: SDMLP, learning: LearningConfig, method: Anchored | None = None
+    ) -> None:
         layer = hidden_layer(network)
-        shapes = {"weights": layer.weight, "readout": layer.classifier.t()}
-        self.keep = momentum
-        self.moving = {part: torch.zeros(like.shape) for part, like in shapes.items() if momentum}
+        self.learning = learning
+        self.moving: dict[str, Tensor] = {}
+        if learning.momentum:
+            self.moving["weights"] = torch.zeros(layer.weight.shape)
+            self.moving["readout"] = torch.zeros(layer.classifier.t().shape)
         self.pulls: dict[str, _Pull] = {}
         self.offset = 0.0
         if method is not None and method.pulls:
@@ -52,30 +59,57 @@ class Inertia:
         """Whether a weight without a gradient may move."""
         return bool(self.moving or self.pulls)
 
-    def whole(
-        self, part: str, theta: Tensor, gradient: Tensor, rows: Tensor | None
+    def step(
+        self,
+        weights: Tensor,
+        readout: Tensor,
+        weight_gradient: Tensor,
+        readout_gradient: Tensor,
+        rows: Tensor | None = None,
+    ) -> float:
+        """A step of W and Vᵀ in place, with SDMLP's constraints applied behind it.
+
+        The gradients are those of the loss without the pull, of all neurons or of ``rows``.
+        Returns what the pull adds to the loss.
+        """
+        learning, value = self.learning, self.offset
+        moved = []
+        for part, theta, found in (
+            ("weights", weights, weight_gradient),
+            ("readout", readout, readout_gradient),
+        ):
+            gradient, added = self._gradient(part, theta, found, rows)
+            moved.append((part, theta, gradient))
+            value += added
+        clip = 1.0
+        if learning.clip_norm:
+            squares = sum(float(g.square().sum(dim=1).double().sum()) for _, _, g in moved)
+            clip = min(1.0, learning.clip_norm / (math.sqrt(squares) + 1e-6))
+        for part, theta, gradient in moved:
+            if self.moving:
+                moving = self.moving[part].mul_(learning.momentum).add_(gradient, alpha=clip)
+                theta.sub_(moving, alpha=learning.learning_rate)
+            else:
+                theta.sub_(gradient, alpha=learning.learning_rate * clip)
+            theta.clamp_(min=0)
+        F.normalize(weights, dim=1, out=weights)
+        return value
+
+    def _gradient(
+        self, part: str, theta: Tensor, found: Tensor, rows: Tensor | None
     ) -> tuple[Tensor, float]:
-        """∂L/∂θ with the pull, where ``gradient`` has no pull and only these rows, or all; and what
-        the pull adds to L but for a constant."""
+        """∂L/∂θ with the pull, of all rows, and what the pull adds to L but for a constant."""
         value = 0.0
         if part in self.pulls:
             stiffness, centre = self.pulls[part]
             away = theta - centre
-            found = stiffness * away
-            value = 0.5 * float(torch.dot(found.flatten(), away.flatten()))
+            gradient = stiffness * away
+            value = 0.5 * float(torch.dot(gradient.flatten(), away.flatten()))
         elif rows is None:
-            return gradient, value
+            return found, value
         else:
-            found = torch.zeros_like(theta)
-        return found.add_(gradient) if rows is None else found.index_add_(0, rows, gradient), value
-
-    def descend(self, part: str, theta: Tensor, gradient: Tensor, rate: float, clip: float) -> None:
-        """A step along ``clip`` · ``gradient``, of θ in place."""
-        if self.keep:
-            moving = self.moving[part].mul_(self.keep).add_(gradient, alpha=clip)
-            theta.sub_(moving, alpha=rate)
-        else:
-            theta.sub_(gradient, alpha=rate * clip)
+            gradient = torch.zeros_like(theta)
+        return gradient.add_(found) if rows is None else gradient.index_add_(0, rows, found), value
 
     def state(self) -> dict[str, Tensor]:
         """The momentum, by part."""

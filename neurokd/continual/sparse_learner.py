@@ -15,10 +15,11 @@ from neurokd.continual.anchored import Anchored
 from neurokd.continual.frozen import evaluating
 from neurokd.continual.learner import Learner
 from neurokd.continual.sparse_arrays import CE, HIDDEN, LOGITS, LOSS, RIGHT, Floats
+from neurokd.continual.sparse_batch import Lesson
 from neurokd.continual.sparse_dense import Distilled, Loss
 from neurokd.continual.sparse_inertia import Inertia
 from neurokd.continual.sparse_layer import hidden_layer
-from neurokd.continual.sparse_step import Lesson, SparseSteps
+from neurokd.continual.sparse_step import SparseSteps
 from neurokd.continual.sparse_teacher import MOST_KEPT, SubnetworkTeacher
 from neurokd.data.labelled import LabelledData
 from neurokd.data.stream import Task
@@ -87,15 +88,20 @@ class SparseLearner(Learner):
         self.teacher: SubnetworkTeacher | None = None
         self._epoch = 0
         self._prepared: tuple[LabelledData, Lesson] | None = None
-        self.inertia = Inertia(network, learning.momentum, pulling)
+        self.inertia = Inertia(network, learning, pulling)
 
     @property
     def network(self) -> SDMLP:
         return self._network
 
+    @property
+    def moves_all(self) -> bool:
+        """Whether weights without a gradient move, in the task that is learned or comes next."""
+        return self.learning.momentum > 0 or (self.pulling is not None and self.pulling.pulls)
+
     def begin_task(self, task: Task) -> None:
         self._epoch = 0
-        self.inertia = Inertia(self._network, self.learning.momentum, self.pulling)
+        self.inertia = Inertia(self._network, self.learning, self.pulling)
 
     def epoch(self, task: Task, generator: torch.Generator) -> dict[str, float]:
         return epoch_together([self], [task], [generator])[0]
@@ -162,7 +168,7 @@ class SparseLearner(Learner):
             self.teacher = SubnetworkTeacher.from_state(parts["teacher"], self._network, self._n)
         if self.pulling is not None:
             self.pulling.load_state(self._network, parts.get(self.pulling.name, {}))
-        self.inertia = Inertia(self._network, self.learning.momentum, self.pulling)
+        self.inertia = Inertia(self._network, self.learning, self.pulling)
         self.inertia.load_state(parts.get("momentum", {}))
         self._prepared = None
 
@@ -192,7 +198,7 @@ def shape_of(learner: SparseLearner) -> tuple[int, ...]:
     """(r, d, K, k), and whether all weights move: what learners that step together share."""
     layer = hidden_layer(learner.network)
     sizes = (*layer.weight.shape, len(layer.classifier), layer.winners.k)
-    return (*sizes, learner.inertia.moves_all)
+    return (*sizes, learner.moves_all)
 
 
 def epoch_together(

@@ -114,7 +114,7 @@ def test_what_cannot_be_resumed_is_refused(digits: str, tmp_path: Path) -> None:
         ({"network": {"name": "mlp"}}, "Top-K"),
         ({"joint": True}, "no method"),
         ({"data": "nowhere"}, "unknown data set"),
-        ({"engine": "sparse", "ewc": {}}, "sparse engine"),
+        ({"engine": "sparse", "si": {}}, "sparse engine"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
@@ -183,21 +183,24 @@ def test_a_run_killed_at_its_very_first_file_can_be_begun_again(
 def test_streams_that_learn_together_have_the_bits_of_each_alone(
     digits: str, tmp_path: Path
 ) -> None:
-    """Three that step together, of different orders and losses, and one of another engine."""
+    """Three that step together, of different orders and losses, one that does so in the first task,
+    one by itself, since all its weights move, and one of another engine."""
     configs = [
         config_of(digits, order=3),
         config_of(digits, ssd={"alpha": 0.4, "n": 5}),
         config_of(digits, ssd=None, learning=SMALL["learning"] | {"epochs": 2}),  # type: ignore[operator]
         config_of(digits, ewc={}),
+        config_of(digits, learning=SMALL["learning"] | {"momentum": 0.5}),  # type: ignore[operator]
+        config_of(digits, si={}),
     ]
-    alone = [RunFolder(tmp_path / f"alone{i}") for i in range(4)]
-    together = [RunFolder(tmp_path / f"together{i}") for i in range(4)]
+    alone = [RunFolder(tmp_path / f"alone{i}") for i in range(6)]
+    together = [RunFolder(tmp_path / f"together{i}") for i in range(6)]
     told: list[tuple[int, int, str]] = []
     jobs = [Job(config, folder) for config, folder in zip(configs, together, strict=True)]
     summaries = learn_together(jobs, lambda *words: told.append(words))
     assert summaries == [learn(c, folder) for c, folder in zip(configs, alone, strict=True)]
     assert [f.fingerprint() for f in together] == [f.fingerprint() for f in alone]
-    assert told[-1][:2] == (33, 33)  # three of 9 epochs, one of 6
+    assert told[-1][:2] == (51, 51)  # five of 9 epochs, one of 6
     resumed = [Job(job.config, job.folder, resume=True) for job in jobs]
     assert learn_together(resumed) == summaries
 
