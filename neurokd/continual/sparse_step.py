@@ -35,7 +35,7 @@ from neurokd.continual.sparse_layer import hidden_layer
 from neurokd.models.sdmlp import SDMLP
 from neurokd.neurons.threads import in_threads
 
-SMALL = 2**16
+SMALL = 2**19
 """Multiplications below which a thread takes longer to begin than to compute them."""
 
 
