@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurokd.continual.sparse_arrays import Answers, Floats, Integers, Sizes
-from neurokd.continual.sparse_kernel import compete, read_out_all
+from neurokd.continual.sparse_respond import compete, read_out_all
 from neurokd.neurons.threads import in_threads
 
 CHUNK = 256

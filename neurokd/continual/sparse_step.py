@@ -21,17 +21,11 @@ from neurokd.continual.sparse_arrays import (
     Touched,
 )
 from neurokd.continual.sparse_batch import BatchMemory, Lesson, flat
+from neurokd.continual.sparse_change import clip_factors, differentiate, gather, update
 from neurokd.continual.sparse_dense import dense_gradients, divergence
 from neurokd.continual.sparse_inertia import Inertia
-from neurokd.continual.sparse_kernel import (
-    clip_factors,
-    compete,
-    differentiate,
-    gather,
-    respond,
-    update,
-)
 from neurokd.continual.sparse_layer import hidden_layer
+from neurokd.continual.sparse_respond import compete, respond
 from neurokd.models.sdmlp import SDMLP
 from neurokd.neurons.threads import in_threads
 
