@@ -278,6 +278,22 @@ def test_a_learner_that_takes_up_a_state_goes_on_to_the_same_bits(
     assert not same_bits(whole, first)
 
 
+def same_epoch(
+    stacked: Sequence[SparseLearner],
+    alone: Sequence[SparseLearner],
+    tasks: Sequence[Task],
+    generators: Sequence[Sequence[torch.Generator]],
+) -> list[dict[str, float]]:
+    """An epoch in lockstep, and the same one learner after another: the same losses and bits."""
+    together = epoch_together(stacked, tasks, generators[0])
+    assert together == [
+        learner.epoch(task, generator)
+        for learner, task, generator in zip(alone, tasks, generators[1], strict=True)
+    ]
+    assert all(same_bits(a, b) for a, b in zip(stacked, alone, strict=True))
+    return together
+
+
 def test_learners_in_a_stack_get_the_bits_that_each_gets_alone() -> None:
     options: list[SSDConfig | None] = [
         None,
@@ -294,13 +310,7 @@ def test_learners_in_a_stack_get_the_bits_that_each_gets_alone() -> None:
     for index in range(3):
         tasks = [a_task(index, 70 + 16 * (seed % 3)) for seed in range(len(options))]
         for _ in range(3):
-            together = epoch_together(stacked, tasks, generators[0])
-            apart = [
-                learner.epoch(task, generator)
-                for learner, task, generator in zip(alone, tasks, generators[1], strict=True)
-            ]
-            assert together == apart
-            assert all(same_bits(a, b) for a, b in zip(stacked, alone, strict=True))
+            same_epoch(stacked, alone, tasks, generators)
         for mine, task in enumerate(tasks):
             stacked[mine].end_task(task, generators[0][mine])
             alone[mine].end_task(task, generators[1][mine])
@@ -321,13 +331,7 @@ def test_learners_that_are_pulled_get_the_bits_in_a_stack_that_each_gets_alone()
             each.begin_task(a_task(1))
     tasks = [a_task(1, 70), a_task(1, 86), a_task(1, 38)]
     for _ in range(3):
-        together = epoch_together(stacked, tasks, generators[0])
-        apart = [
-            learner.epoch(task, generator)
-            for learner, task, generator in zip(alone, tasks, generators[1], strict=True)
-        ]
-        assert together == apart
-        assert all(same_bits(a, b) for a, b in zip(stacked, alone, strict=True))
+        together = same_epoch(stacked, alone, tasks, generators)
     assert all(found[name] > 0 for found, name in zip(together, ("ewc", "mas", "l2"), strict=True))
     with pytest.raises(UsageError, match="or none"):
         epoch_together([alone[0], small()], [a_task(1)] * 2, generators[0][:2])
