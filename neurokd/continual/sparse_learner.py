@@ -245,13 +245,13 @@ def epoch_together(
                 )
         total += sums
     steps.finish()
-    found = []
+    answers = []
     for mine, (learner, lesson) in enumerate(zip(learners, lessons, strict=True)):
         means = _means(lesson, total[mine] / len(lesson.y))
         if (method := learner.pulling) is not None and method.pulls:
             means[method.name] = float(steps.pulled[mine]) / len(lesson.y)
-        found.append(means)
-    return found
+        answers.append(means)
+    return answers
 
 
 def _means(lesson: Lesson, sums: Floats) -> dict[str, float]:
