@@ -15,7 +15,8 @@ SAMPLES = 500
 BRAKE = 2.0
 """What one spike takes from all membranes, in steps of the ramp; less where this is too much."""
 _FIRST = 0.98
-"""Part of the samples whose most active neuron does not reach the threshold in the first step."""
+"""Part of the samples whose most active neuron does not reach the threshold in the first step, and
+of those in which one reaches it at all."""
 _CLOSE = 0.02
 """Part of k to which the number of winners is found."""
 _HALVINGS = 20
@@ -30,6 +31,11 @@ def calibrate(
     it is, the more neurons pass the threshold before inhibition arrives, and the fewer samples
     stay without a winner. Inhibition is `BRAKE` times the ramp; if that leaves fewer than k winners
     with the steepest ramp that the threshold allows, inhibition is found by halving instead.
+
+    With few winners such a ramp may be too slow for weak samples, and k is a mean of many winners
+    and none. Then the ramp is the least with which the strongest neurons of nearly all samples
+    fire, and inhibition is found by halving, up to what synapses can have; more than k winners are
+    better than none.
 
     ``before``: the circuit of the task before. The race begins no lower than there: samples of
     earlier tasks, of which there are none any more, may be stronger, and all neurons above the
@@ -52,7 +58,13 @@ def calibrate(
         return Circuit(steps, top + ramp, ramp, inhibition, inhibitors).on_grid()
 
     if winners(a, braked(steepest, BRAKE)) >= k:
-        return _halved(a, k, lambda ramp: braked(ramp, BRAKE), 0.0, steepest)
+        found = _halved(a, k, lambda ramp: braked(ramp, BRAKE), 0.0, steepest)
+        weakest = float(torch.quantile(a.amax(dim=1).double(), 1 - _FIRST))
+        needed = min((top - weakest) / (steps - 1), steepest)
+        if found.ramp >= needed:
+            return found
+        strongest = (STRONGEST - top - needed) / (inhibitors * needed)
+        return _halved(a, k, lambda brake: braked(needed, brake), strongest, BRAKE)
     if (most := winners(a, braked(steepest, 0.0))) < k:
         raise _impossible(k, most)
     return _halved(a, k, lambda brake: braked(steepest, brake), BRAKE, 0.0)

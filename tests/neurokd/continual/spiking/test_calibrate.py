@@ -44,6 +44,17 @@ def test_the_race_begins_where_it_did_for_stronger_samples() -> None:
     assert after.threshold - after.ramp >= first.threshold - first.ramp - 1e-3
 
 
+@pytest.mark.parametrize("inhibitors", [1, 8])
+def test_few_winners_are_not_a_mean_of_many_and_none(inhibitors: int) -> None:
+    """Samples of very different strength, and neurons of which several are about as active."""
+    a = activations(0.02) * torch.linspace(0.6, 1.8, 200)[:, None]
+    circuit = calibrate(a, 1, 16, inhibitors)
+    fired = (race(a, circuit).times < 16).sum(dim=1)
+    assert (fired == 0).double().mean() <= 0.03
+    assert circuit.inhibition > 1.5 * BRAKE * circuit.ramp  # others are held back harder
+    assert circuit == circuit.on_grid()
+
+
 def test_silence_is_refused() -> None:
     with pytest.raises(UsageError, match="no circuit"):
         calibrate(torch.zeros(5, 10), 3, 8, 4)
