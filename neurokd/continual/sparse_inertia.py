@@ -12,8 +12,8 @@ from torch import Tensor
 
 from neurokd.config.continual import LearningConfig
 from neurokd.continual.anchored import Anchored
+from neurokd.continual.kept_shapes import require_shapes
 from neurokd.continual.sparse_layer import hidden_layer
-from neurokd.errors import FileFormatError
 from neurokd.models.sdmlp import SDMLP
 
 _PARTS = {"weights": "hidden.0.weight", "readout": "classifier.weight"}
@@ -118,14 +118,6 @@ class Inertia:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put back what `state` gave. Raises: `FileFormatError` if it is another network's."""
         shapes = {part: tuple(value.shape) for part, value in self.moving.items()}
-        found = {part: tuple(value.shape) for part, value in state.items()}
-        if found != shapes:
-            raise FileFormatError(
-                "the momentum belongs to another learner",
-                where="last.ckpt",
-                expected=str(shapes),
-                found=str(found),
-                remedy="start without --resume",
-            )
+        require_shapes(state, shapes, "momentum")
         for part, value in state.items():
             self.moving[part].copy_(value)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neurokd.continual.kept_shapes import require_shapes
 from neurokd.continual.sparse_answer import activity
 from neurokd.continual.sparse_arrays import Answers, Integers
 from neurokd.continual.sparse_layer import hidden_layer
-from neurokd.errors import FileFormatError
 from neurokd.models.sdmlp import SDMLP
 
 MOST_KEPT = 2**25
@@ -114,14 +114,6 @@ class SubnetworkTeacher:
             "gains": (neurons,),
             "chosen": (n,),
         }
-        found = {key: tuple(value.shape) for key, value in state.items()}
-        if found != shapes:
-            raise FileFormatError(
-                "the teacher belongs to another learner",
-                where="teacher",
-                expected=str(shapes),
-                found=str(found),
-                remedy="start without --resume",
-            )
+        require_shapes(state, shapes, "teacher")
         copies = {key: state[key].clone() for key in shapes}
         return cls(winners=winners.k, **copies)
